@@ -140,7 +140,7 @@ BEGIN
             radmeter.assigned_until(bigint, date), radmeter.freeze_usage(date, bigint[], jsonb), radmeter.close_users(date, jsonb), radmeter.write_drafts(json),
             radmeter.drop_empty_drafts(bigint[]), radmeter.note_close(date, jsonb),
             radmeter.discard_drafts(date, bigint[]), radmeter.issue_drafts(bigint[]), radmeter.add_credit_note(jsonb),
-            radmeter.restore_invoice(jsonb), radmeter.restore_credit_note(jsonb),
+            -- Not restore_invoice and restore_credit_note: they believe whatever they are given.
             radmeter.set_billing_setting(text, text)
             TO radmeter_billing;
         -- No UPDATE and no DELETE: an issued invoice never changes.

@@ -3,7 +3,7 @@
 --         their order. With "voids" the invoice becomes void: its octets and top-ups are billed by the next document.
 -- Takes the lock radmeter.billing. Returns credit_notes.id. Writes credit_notes, credit_note_lines, invoices,
 -- radmeter.document_number, audit_log.
--- SQLSTATE RM001: the invoice is not issued, or less is left of it.
+-- SQLSTATE RM001: the invoice is not issued, less is left of it, or the note is no part of it.
 CREATE OR REPLACE FUNCTION radmeter.add_credit_note(p_note jsonb) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -70,6 +70,7 @@ BEGIN
     SELECT v_note, place, (line ->> 'invoice_line')::integer, line ->> 'description', (line ->> 'net')::numeric,
            (line ->> 'tax_rate')::numeric, line ->> 'tax_rule'
     FROM jsonb_array_elements(p_note -> 'lines') WITH ORDINALITY AS given (line, place);
+    PERFORM radmeter.check_credit_note(v_note);
     IF v_voids THEN
         UPDATE public.invoices AS invoice SET status = 'void', voided_at = now() WHERE invoice.id = v_invoice.id;
     END IF;

@@ -1,5 +1,6 @@
 -- radmeter.check_issuer(issuer): refuses values of an issuer that cannot be. Two documents never have the same number, so no
--- other kind of document, and no other issuer, has the same format.
+-- other kind of document, and no other issuer, has the same format. Different formats can still make the same number:
+-- radmeter.draw_numbers refuses that.
 -- Called by radmeter.add_issuer, radmeter.change_issuer. Reads radmeter.issuers.
 -- SQLSTATE RM001, with the reason.
 CREATE OR REPLACE FUNCTION radmeter.check_issuer(p_issuer radmeter.issuers) RETURNS void

@@ -3,9 +3,16 @@
 --   period    the first day of the month
 --   settings  what the month is closed with
 -- The caller holds the lock radmeter.billing. Returns billing_close.id. Writes radmeter.billing_close.
+-- SQLSTATE RM001: the month has not ended and settled in the zones of all plans.
 CREATE OR REPLACE FUNCTION radmeter.close_users(p_period date, p_settings jsonb) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_close bigint;
+BEGIN
+    PERFORM radmeter.refuse_unended(p_period, NULL);
     INSERT INTO radmeter.billing_close (period, tenant_id, settings) VALUES (p_period, NULL, p_settings)
-    RETURNING id;
+    RETURNING id INTO v_close;
+    RETURN v_close;
+END;
 $$;

@@ -9,8 +9,10 @@
 -- a row without a tenant). Documents that are void have billed nothing.
 -- Earlier months are compared by a fingerprint of each router's month first, and by days only where that differs: most
 -- months are as they were billed. Days that no document can have billed yet are not compared.
+-- A month is closed anew if all that it has brought the tenant is void.
 -- The caller holds the lock radmeter.billing. Returns tenants.id and invoices.id of each draft.
 -- Writes radmeter.billing_close, invoices, invoice_usage.
+-- SQLSTATE RM001: it is closed already for one of them, or has not ended and settled.
 CREATE OR REPLACE FUNCTION radmeter.freeze_usage(p_period date, p_tenants bigint[], p_settings jsonb)
 RETURNS TABLE (tenant_id bigint, invoice_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -26,10 +28,22 @@ DECLARE
         WHERE later.tenant_id = ANY (p_tenants) AND later.period_start >= p_period AND later.status <> 'void')
         THEN v_next ELSE p_period END;
 BEGIN
+    PERFORM radmeter.refuse_unended(p_period, p_tenants);
+    IF EXISTS (SELECT FROM radmeter.billing_close AS former
+               WHERE former.period = p_period AND former.tenant_id = ANY (p_tenants)
+                 AND (SELECT count(*) FILTER (WHERE invoice.status = 'void') = 0
+                             OR count(*) FILTER (WHERE invoice.status <> 'void') > 0
+                      FROM public.invoices AS invoice WHERE invoice.close_id = former.id)) THEN
+        RAISE EXCEPTION '% is closed already for one of the tenants: "radmeter billing discard" opens it while its documents are '
+            'drafts, and "void" takes an issued one back', to_char(p_period, 'YYYY-MM') USING ERRCODE = 'RM001';
+    END IF;
     RETURN QUERY
     WITH closed AS (
-        INSERT INTO radmeter.billing_close (period, tenant_id, settings)
-        SELECT p_period, id, p_settings FROM unnest(p_tenants) AS id ORDER BY id
+        INSERT INTO radmeter.billing_close (period, tenant_id, run, settings)
+        SELECT p_period, wanted.id, coalesce(max(former.run), 0) + 1, p_settings
+        FROM unnest(p_tenants) AS wanted (id)
+        LEFT JOIN radmeter.billing_close AS former ON former.tenant_id = wanted.id AND former.period = p_period
+        GROUP BY wanted.id ORDER BY wanted.id
         RETURNING id, tenant_id
     ), draft AS (
         INSERT INTO public.invoices (tenant_id, close_id, status, period_start, period_end, currency, digits, issuer_id,

@@ -20,7 +20,7 @@ BEGIN
     END IF;
     FOR v_issuer IN
         SELECT invoice.issuer_id AS id,
-               array_agg(invoice.id ORDER BY invoice.period_start, tenant.name, invoice.username) AS drafts
+               array_agg(invoice.id ORDER BY invoice.period_start, tenant.name, invoice.username, invoice.id) AS drafts
         FROM public.invoices AS invoice LEFT JOIN radmeter.tenants AS tenant ON tenant.id = invoice.tenant_id
         WHERE invoice.id = ANY (p_invoices)
         GROUP BY invoice.issuer_id ORDER BY invoice.issuer_id LOOP

@@ -1,5 +1,6 @@
--- radmeter.note_plan_price(): statement trigger on plans. Notes what a plan costs since when, in radmeter.plan_prices. The
--- first price of a plan holds since ever.
+-- radmeter.note_plan_price(): statement trigger on plans. Notes what a plan costs since when, for which period, in
+-- which time zone, and how it is called, in radmeter.plan_prices. What a plan was first holds since ever; a
+-- number that was given before holds from now on.
 -- changed_rows are the new rows. An UPDATE has former_rows, too.
 -- The columns are not named by the trigger: then PostgreSQL would not let their types change (decimal_columns.py).
 -- Writes radmeter.plan_prices.
@@ -8,15 +9,23 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO radmeter.plan_prices (plan_id, at, price)
-        SELECT id, '-infinity', price::text::numeric FROM changed_rows
-        ON CONFLICT (plan_id, at) DO UPDATE SET price = excluded.price;
+        INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone, name)
+        SELECT changed.id,
+               CASE WHEN EXISTS (SELECT FROM radmeter.plan_prices AS known WHERE known.plan_id = changed.id)
+                    THEN clock_timestamp() ELSE '-infinity' END,
+               changed.price::text::numeric, changed.quota_type, changed.timezone, changed.name
+        FROM changed_rows AS changed
+        ON CONFLICT (plan_id, at) DO UPDATE SET
+            price = excluded.price, quota_type = excluded.quota_type, timezone = excluded.timezone, name = excluded.name;
     ELSE
-        INSERT INTO radmeter.plan_prices (plan_id, at, price)
-        SELECT changed.id, clock_timestamp(), changed.price::text::numeric
+        INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone, name)
+        SELECT changed.id, clock_timestamp(), changed.price::text::numeric, changed.quota_type, changed.timezone,
+               changed.name
         FROM changed_rows AS changed JOIN former_rows AS former ON former.id = changed.id
-        WHERE changed.price <> former.price
-        ON CONFLICT (plan_id, at) DO UPDATE SET price = excluded.price;
+        WHERE (changed.price::text::numeric, changed.quota_type, changed.timezone, changed.name)
+              IS DISTINCT FROM (former.price::text::numeric, former.quota_type, former.timezone, former.name)
+        ON CONFLICT (plan_id, at) DO UPDATE SET
+            price = excluded.price, quota_type = excluded.quota_type, timezone = excluded.timezone, name = excluded.name;
     END IF;
     RETURN NULL;
 END;

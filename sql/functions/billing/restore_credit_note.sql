@@ -3,7 +3,7 @@
 --   document  the content of the file
 -- The caller holds the lock radmeter.billing. Returns credit_notes.id. Writes credit_notes, credit_note_lines, invoices,
 -- radmeter.document_number, audit_log.
--- SQLSTATE RM001: the database does not have its invoice.
+-- SQLSTATE RM001: the database does not have its invoice, or the note is no part of it.
 CREATE OR REPLACE FUNCTION radmeter.restore_credit_note(p_document jsonb) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -19,6 +19,10 @@ BEGIN
         RAISE EXCEPTION '% cannot be restored: there is no invoice %', v_given.number, p_document ->> 'invoice_number'
             USING ERRCODE = 'RM001';
     END IF;
+    IF EXISTS (SELECT FROM public.invoices AS invoice WHERE invoice.number = v_given.number)
+            OR EXISTS (SELECT FROM public.credit_notes AS note WHERE note.number = v_given.number) THEN
+        RAISE EXCEPTION '% cannot be restored: another document has the number', v_given.number USING ERRCODE = 'RM001';
+    END IF;
     IF EXISTS (SELECT FROM public.credit_notes AS note WHERE note.id = v_id) THEN
         v_id := nextval(pg_get_serial_sequence('public.credit_notes', 'id'));
     END IF;
@@ -33,6 +37,7 @@ BEGIN
     SELECT v_id, line.line, line.invoice_line, line.description, line.net, line.tax_rate, line.tax_rule
     FROM jsonb_to_recordset(p_document -> 'lines') AS line (
         line integer, invoice_line integer, description text, net numeric, tax_rate numeric, tax_rule text);
+    PERFORM radmeter.check_credit_note(v_id);
     IF v_given.voids THEN
         UPDATE public.invoices AS invoice SET status = 'void', voided_at = v_given.issued_at WHERE invoice.id = v_invoice;
     END IF;

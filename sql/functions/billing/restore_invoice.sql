@@ -16,6 +16,7 @@ DECLARE
     v_issuer jsonb := p_document -> 'issuer';
     v_close jsonb := p_document -> 'close';
     v_close_id bigint;
+    v_run integer;
     v_found record;
     v_id bigint := (p_document ->> 'id')::bigint;
 BEGIN
@@ -40,16 +41,25 @@ BEGIN
     WHERE sequence.highest >= (SELECT last_value FROM pg_sequences
                                WHERE schemaname = 'radmeter' AND schemaname || '.' || sequencename
                                      = pg_get_serial_sequence(sequence.of_table, 'id'));
-    SELECT closed.id INTO v_close_id FROM radmeter.billing_close AS closed
-    WHERE closed.period = v_given.period_start AND closed.tenant_id IS NOT DISTINCT FROM v_given.tenant_id;
-    IF NOT FOUND THEN
-        INSERT INTO radmeter.billing_close (period, tenant_id, closed_at, closed_by, snapshot, settings)
-        VALUES (v_given.period_start, v_given.tenant_id, (v_close ->> 'closed_at')::timestamptz, v_close ->> 'closed_by',
+    IF EXISTS (SELECT FROM public.invoices AS invoice WHERE invoice.number = v_given.number)
+            OR EXISTS (SELECT FROM public.credit_notes AS note WHERE note.number = v_given.number) THEN
+        RAISE EXCEPTION '% cannot be restored: another document has the number', v_given.number USING ERRCODE = 'RM001';
+    END IF;
+    SELECT closed.id, closed.run INTO v_close_id, v_run FROM radmeter.billing_close AS closed
+    WHERE closed.period = v_given.period_start AND closed.tenant_id IS NOT DISTINCT FROM v_given.tenant_id
+    ORDER BY closed.run DESC LIMIT 1;
+    IF NOT FOUND OR v_given.tenant_id IS NOT NULL AND EXISTS (
+            -- The month was closed anew after that.
+            SELECT FROM public.invoices AS invoice WHERE invoice.close_id = v_close_id AND invoice.status = 'void') THEN
+        INSERT INTO radmeter.billing_close (period, tenant_id, run, closed_at, closed_by, snapshot, settings)
+        VALUES (v_given.period_start, v_given.tenant_id, coalesce(v_run, 0) + 1, (v_close ->> 'closed_at')::timestamptz, v_close ->> 'closed_by',
                 v_close ->> 'snapshot', v_close -> 'settings')
         RETURNING id INTO v_close_id;
     END IF;
     SELECT invoice.id, invoice.status, invoice.number INTO v_found FROM public.invoices AS invoice
-    WHERE invoice.close_id = v_close_id AND invoice.username IS NOT DISTINCT FROM v_given.username;
+    WHERE invoice.close_id = v_close_id AND invoice.username IS NOT DISTINCT FROM v_given.username
+      AND invoice.of_tenant_id IS NOT DISTINCT FROM (
+          SELECT tenant.id FROM radmeter.tenants AS tenant WHERE tenant.id = v_given.of_tenant_id);
     IF v_found.status <> 'draft' THEN
         RAISE EXCEPTION '% cannot be restored: % was issued for the same month', v_given.number, v_found.number
             USING ERRCODE = 'RM001';

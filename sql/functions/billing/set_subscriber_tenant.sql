@@ -1,5 +1,5 @@
 -- radmeter.set_subscriber_tenant(username, tenant): says whose user somebody is: a share of what the user pays belongs to this
--- tenant, and the user is billed in its currency, from the next month that is closed.
+-- tenant, and the user is billed in its currency, from today on (radmeter.plan_history).
 --   tenant  its name or number; NULL: the operator's own
 -- Returns whether anything changed. Writes subscribers, audit_log.
 -- SQLSTATE RM001, with the reason: there is no such user, or the tenant is unknown or retired.

@@ -37,7 +37,7 @@ BEGIN
         ON CONFLICT (tenant_id, from_day) DO UPDATE SET terms = excluded.terms, changed_at = now();
     END IF;
     SELECT min(from_day) INTO until_day FROM radmeter.tenant_rates WHERE tenant_id = v_tenant.id AND from_day > p_from;
-    SELECT count(*), min(period) INTO closed_months, first_closed FROM radmeter.billing_close
+    SELECT count(DISTINCT period), min(period) INTO closed_months, first_closed FROM radmeter.billing_close
     WHERE tenant_id = v_tenant.id AND period + interval '1 month' > p_from
       AND (until_day IS NULL OR period < until_day);
     IF changed THEN

@@ -20,7 +20,7 @@ AS $$
                given.issuer, given.terms, NULL
         FROM given JOIN radmeter.billing_close AS closed ON closed.id = given.close_id
         WHERE given.id IS NULL AND closed.tenant_id IS NULL
-        RETURNING id, close_id, username
+        RETURNING id, close_id, username, of_tenant_id
     ), changed AS (
         UPDATE public.invoices AS invoice SET
             usage_bytes = given.usage_bytes, net = given.net, tax = given.tax, amount = given.net + given.tax,
@@ -38,6 +38,7 @@ AS $$
         FROM given
         LEFT JOIN changed ON changed.id = given.id
         LEFT JOIN made ON made.close_id = given.close_id AND made.username = given.username AND given.id IS NULL
+                      AND made.of_tenant_id IS NOT DISTINCT FROM given.of_tenant_id
         CROSS JOIN LATERAL ROWS FROM (json_to_recordset(given.lines) AS (
             kind text, period_start date, period_end date, description text, arithmetic text, usage_bytes bigint,
             quantity numeric, unit text, unit_price numeric, net numeric, tax_rate numeric, tax_rule text,

@@ -66,8 +66,10 @@ BEGIN
         PERFORM radmeter.give_plan(ARRAY[p_username], ARRAY[v_plan.id]);
         IF v_renewed THEN
             -- A one-time plan that is given again costs its price again.
-            INSERT INTO radmeter.plan_history (username, plan_id, at, held, main)
-            SELECT p_username, v_plan.id, clock_timestamp(), held, true FROM (VALUES (false), (true)) AS each (held);
+            INSERT INTO radmeter.plan_history (username, plan_id, at, held, main, tenant_id)
+            SELECT p_username, v_plan.id, clock_timestamp(), held, true, CASE WHEN held THEN (
+                       SELECT tenant_id FROM public.subscribers WHERE username = p_username) END
+            FROM (VALUES (false), (true)) AS each (held);
         END IF;
     END IF;
     FOREACH v_name IN ARRAY p_without LOOP

@@ -1,7 +1,7 @@
 -- radmeter.remove_subscriber(username): takes all plans, top-ups and the password in radcheck from a user. What the user
 -- used, and what top-ups have paid of it, stays: it counts again if the user is added again. Sessions that are open go on;
--- CoA-Requests to them that wait are given up, Disconnect-Requests are sent. A top-up with a price that no document bills
--- yet stays until one does, but expires now.
+-- CoA-Requests to them that wait are given up, Disconnect-Requests are sent. A top-up with a price stays, but
+-- expires now: it is billed later, and again if its document becomes void.
 -- Takes the lock of radmeter.ingest.
 -- Returns how many top-ups had something left, how many sessions are open, and why a password in radcheck was left there;
 -- NULL: none was. Writes subscribers, subscriber_plans, top_ups, radcheck, radmeter.disconnect_queue, audit_log, and what
@@ -24,9 +24,7 @@ BEGIN
     SELECT count(*) INTO unused_top_ups FROM public.top_ups AS top_up
     WHERE top_up.username = p_username AND top_up.used_bytes < top_up.bytes
       AND (top_up.expires_at IS NULL OR top_up.expires_at > clock_timestamp());
-    DELETE FROM public.top_ups AS top_up WHERE top_up.username = p_username AND (coalesce(top_up.price, 0) = 0 OR EXISTS (
-        SELECT FROM public.invoice_lines AS line JOIN public.invoices AS invoice ON invoice.id = line.invoice_id
-        WHERE line.top_up_id = top_up.id AND invoice.status = 'issued'));
+    DELETE FROM public.top_ups AS top_up WHERE top_up.username = p_username AND coalesce(top_up.price, 0) = 0;
     UPDATE public.top_ups SET expires_at = least(expires_at, clock_timestamp()) WHERE username = p_username;
     DELETE FROM public.subscribers WHERE username = p_username;
     UPDATE radmeter.disconnect_queue AS request SET

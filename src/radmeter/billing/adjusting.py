@@ -8,6 +8,7 @@ from typing import NamedTuple
 from radmeter.billing import wording
 from radmeter.billing.lines import Line, Money, Tax
 from radmeter.billing.months import Month
+from radmeter.billing.rates import Terms
 from radmeter.billing.rounding import total
 
 
@@ -21,9 +22,19 @@ class Billed(NamedTuple):
     usage_bytes: int
 
 
-def tax_for(billed: Mapping[Tax, Billed], tax: Tax) -> Tax:
-    """Return the tax of an adjustment: the one with which its month was billed, if that was one, else the tenant's."""
-    return next(iter(billed)) if len(billed) == 1 else tax
+def tax_for(billed: Mapping[Tax, Billed], tax: Tax, terms: Iterable[Terms] = ()) -> Tax:
+    """Return the tax of an adjustment: the one with which its month was billed, if that was one, else the recipient's.
+
+    `terms` are those of the month. Of several taxes, what terms have of their own was not the recipient's.
+    """
+    if len(billed) == 1:
+        return next(iter(billed))
+    own = list(terms)
+    rates = {Tax(each.tax_rate, each.tax_rule) for each in own if each.tax_rate is not None}
+    rules = {each.tax_rule for each in own if each.tax_rate is None and each.tax_rule}
+    left = [each for each in billed if each not in rates]
+    plain = [each for each in left if each.rule not in rules] or left
+    return plain[0] if len(plain) == 1 else tax
 
 
 def adjust(month: Month, now: Sequence[Line], billed: Mapping[Tax, Billed], money: Money) -> list[Line]:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from radmeter import waits
-from radmeter.billing import frozen_usage, recipients, user_closing
+from radmeter.billing import frozen_usage, overlooked, recipients, user_closing
 from radmeter.billing.adjusting import adjust, tax_for
 from radmeter.billing.lines import Line, totals
 from radmeter.billing.months import Month
@@ -107,7 +107,7 @@ def _close(connection: Connection, month: Month, names: Sequence[str]) -> Result
     recipients.refuse_unended(connection, month, ids, settings)
     if users_open:
         recipients.refuse_unended(connection, month, None, settings)
-    recipients.refuse_skipped(connection, month, ids)
+    recipients.refuse_skipped(connection, month, ids, users=users_open)
     drafts: list[Draft] = []
     notes: list[str] = []
     names_of = {tenant.id: tenant.name for tenant in tenants}
@@ -118,6 +118,8 @@ def _close(connection: Connection, month: Month, names: Sequence[str]) -> Result
         notes += users.notes
     if tenants:
         drafts += _close_tenants(connection, month, tenants, settings)
+    if not names:
+        notes += overlooked.notes(connection, month)
     result = Result(
         drafts=[_closed(draft, names_of) for draft in drafts],
         tenants=len(tenants),
@@ -210,7 +212,10 @@ def _lines(
     for each in sorted(usage.months[tenant.id], key=lambda some: (some != month, some)):
         billed = usage.billed.get((tenant.id, each), {})
         quantities = usage.quantities(tenant.id, each, rates)
-        now = price_month(each, _until(rates, each), quantities, tax_for(billed, tenant.tax), money)
+        tax = tax_for(
+            billed, tenant.tax, [rate.terms for rate in _until(rates, each) if rate.terms is not None]
+        )
+        now = price_month(each, _until(rates, each), quantities, tax, money)
         found += now if each == month and not billed else adjust(each, now, billed, money)
     return found
 

@@ -41,7 +41,6 @@ LINE_COLUMNS = (
     "tax_rule",
     "adjusts",
 )
-NOTE_COLUMNS = ("number", "issued_at", "net", "tax", "gross", "reason", "voids", "id")
 CREDIT_COLUMNS = (
     "number",
     "invoice",

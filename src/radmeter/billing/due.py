@@ -3,6 +3,7 @@
 import datetime
 from typing import NamedTuple
 
+from radmeter.billing import recipients
 from radmeter.billing.months import Month
 from radmeter.database.connection import Connection
 
@@ -11,7 +12,8 @@ SELECT max(period) FILTER (WHERE tenant_id IS NULL),
        (SELECT count(*) FROM public.invoices WHERE status = 'draft'),
        (SELECT min(period_start) FROM public.invoices WHERE status = 'draft'),
        EXISTS (SELECT FROM radmeter.tenant_rates JOIN radmeter.tenants ON id = tenant_id WHERE currency IS NOT NULL),
-       (now() AT TIME ZONE 'UTC')::date
+       (now() AT TIME ZONE 'UTC')::date,
+       ARRAY(SELECT id FROM radmeter.tenants WHERE currency IS NOT NULL)
 FROM radmeter.billing_close"""
 SETTLED = """
 SELECT bool_and(settled)
@@ -27,7 +29,8 @@ class Due(NamedTuple):
     in_use
         A month was closed already, or a tenant has a rate.
     to_close
-        The first month that has ended everywhere, has settled, and is not closed for all.
+        The first month that has ended everywhere, has settled, and is not closed for all; or an earlier one that was left
+        out, for a tenant or the users.
     drafts, drafts_of
         How many drafts there are, and the first of their months.
     """
@@ -40,12 +43,16 @@ class Due(NamedTuple):
 
 def due(connection: Connection) -> Due:
     """Return what waits for somebody."""
-    ((last, drafts, first_draft, has_rates, today),) = connection.execute(DUE.encode()).fetchall()
+    ((last, drafts, first_draft, has_rates, today, tenants),) = connection.execute(DUE.encode()).fetchall()
     of = None if first_draft is None else Month(first_draft)
     if last is None and not has_rates:
         return Due(False, None, drafts, of)
     # Before the first close nobody can say which month was to be closed, but for the latest.
     wanted = _latest(connection, today) if last is None else Month(last).next
+    # A month that was discarded, or forgotten.
+    left_out = recipients.skipped(connection, min(wanted, Month.of(today)), tenants, users=True)
+    if left_out is not None:
+        return Due(True, left_out, drafts, of)
     if wanted >= Month.of(today) or not _settled(connection, wanted):
         return Due(True, None, drafts, of)
     return Due(True, wanted, drafts, of)

@@ -72,9 +72,27 @@ FROM last JOIN radmeter.billing_close AS closed ON closed.tenant_id = last.tenan
 JOIN changed ON changed.period = closed.period AND changed.at > last.closed_at
 WHERE EXISTS (SELECT FROM radmeter.tenant_rates AS rate
               WHERE rate.tenant_id = last.tenant_id AND rate.terms ? 'base_fee')"""
+# Closed months for which documents of users got lines since the tenant's last close, or became void: the share in them is
+# another one. Lines of a later document also count for the month in which they are.
+CHANGED_SHARES = """
+SELECT DISTINCT last.tenant_id, closed.period
+FROM (SELECT tenant_id, max(closed_at) - interval '1 day' AS closed_at FROM radmeter.billing_close
+      WHERE tenant_id = ANY (%(tenants)s) AND period < %(first)s GROUP BY tenant_id) AS last
+JOIN public.invoices AS invoice ON invoice.of_tenant_id = last.tenant_id
+JOIN radmeter.billing_close AS drafted ON drafted.id = invoice.close_id
+JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id AND line.period_start < %(first)s
+JOIN radmeter.billing_close AS closed ON closed.period = date_trunc('month', line.period_start::timestamp)::date
+     AND (closed.tenant_id = last.tenant_id OR closed.tenant_id IS NULL)
+WHERE (drafted.closed_at > last.closed_at OR invoice.voided_at > last.closed_at)
+  AND EXISTS (SELECT FROM radmeter.tenant_rates AS rate
+              WHERE rate.tenant_id = last.tenant_id AND rate.terms ? 'share')"""
 USERS_NET = """
-SELECT of_tenant_id, period_start, sum(net) FROM public.invoices
-WHERE of_tenant_id = ANY (%(tenants)s) AND status <> 'void' AND close_id IS NOT NULL GROUP BY 1, 2"""
+SELECT invoice.of_tenant_id, wanted.month, sum(line.net)
+FROM unnest(%(tenants)s::bigint[], %(months)s::date[]) AS wanted (tenant_id, month)
+JOIN public.invoices AS invoice ON invoice.of_tenant_id = wanted.tenant_id AND invoice.period_end > wanted.month
+JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id
+     AND line.period_start >= wanted.month AND line.period_start < (wanted.month + interval '1 month')::date
+WHERE invoice.status <> 'void' AND invoice.close_id IS NOT NULL GROUP BY 1, 2"""
 
 Spans = list[tuple[datetime.date, datetime.date | None]]
 
@@ -85,8 +103,8 @@ class FrozenUsage:
     Attributes
     ----------
     months
-        Which months each tenant's draft is about: that which is closed, and earlier ones whose octets or days of
-        routers are others now.
+        Which months each tenant's draft is about: that which is closed, and earlier ones whose octets, days of
+        routers or users' documents are others now.
     """
 
     def __init__(
@@ -104,12 +122,15 @@ class FrozenUsage:
         for tenant, day, octets in connection.execute(FROZEN, values):
             self._octets[tenant, Month.of(day)][day] = int(octets)
             self.months[tenant].add(Month.of(day))
-        for query in (VOIDED, CHANGED_HANDS):
+        for query in (VOIDED, CHANGED_HANDS, CHANGED_SHARES):
             for tenant, first in connection.execute(query, values):
                 self.months[tenant].add(Month(first))
-        self.billed: dict[tuple[int, Month], dict[Tax, Billed]] = defaultdict(dict)
         wanted = [(tenant, each.first) for tenant, some in self.months.items() for each in some]
         values |= {"tenants": [tenant for tenant, _ in wanted], "months": [first for _, first in wanted]}
+        self._users_net: dict[tuple[int, Month], Decimal] = {
+            (tenant, Month(first)): net for tenant, first, net in connection.execute(USERS_NET, values)
+        }
+        self.billed: dict[tuple[int, Month], dict[Tax, Billed]] = defaultdict(dict)
         for tenant, first, rate, rule, net, octets in connection.execute(BILLED, values):
             self.billed[tenant, Month(first)][Tax(rate, rule)] = Billed(net, int(octets))
         # Only where something was billed can there be octets of before. Most months have neither.
@@ -125,9 +146,6 @@ class FrozenUsage:
         self._spans: dict[int, Spans] = defaultdict(list)
         for tenant, from_day, until_day in connection.execute(SPANS, values):
             self._spans[tenant].append((from_day, until_day))
-        self._users_net: dict[tuple[int, Month], Decimal] = {
-            (tenant, Month(first)): net for tenant, first, net in connection.execute(USERS_NET, values)
-        }
 
     def quantities(self, tenant: int, month: Month, rates: Iterable[Rate]) -> Quantities:
         """Return what a tenant had in a month, from all documents together."""

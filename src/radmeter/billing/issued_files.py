@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from radmeter import resources
+from radmeter.durable_files import write_durably
 from radmeter.errors import ConfigurationError, MissingExtra, StoreError, os_reason
 from radmeter.secret_files import read_secret
 
@@ -200,10 +201,10 @@ class IssuedFiles:
             os.close(descriptor)
 
     def _is_signed(self, text: bytes, signature: bytes) -> bool:
-        from cryptography.exceptions import InvalidSignature
-
         if self._key is None:
             self._key = self._read_key()
+        from cryptography.exceptions import InvalidSignature
+
         try:
             self._key.public_key().verify(signature, text)
         except InvalidSignature:
@@ -246,8 +247,8 @@ class IssuedFiles:
         private = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         try:
             self.key_file.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self.key_file, private, 0o600)
-            _replace(self.directory / PUBLIC_KEY, public, 0o644)
+            write_durably(self.key_file, private, 0o600)
+            write_durably(self.directory / PUBLIC_KEY, public, 0o644)
         except OSError as error:
             raise ConfigurationError(
                 f"the key of issued documents cannot be written: {os_reason(error)}"
@@ -258,17 +259,3 @@ class IssuedFiles:
 def canonical(document: dict[str, Any]) -> bytes:
     """Return the text that is signed: the same document has the same bytes."""
     return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).rename(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -242,6 +242,7 @@ def _share(piece: Piece, terms: Terms, users_net: Decimal, tax: Tax, money: Mone
     if not terms.share or not users_net:
         return
     amount = Fraction(users_net) * Fraction(terms.share) / 100 * piece.days / piece.month.days
+    whole = piece.days == piece.month.days
     yield Line(
         kind="share",
         period_start=piece.start,
@@ -249,13 +250,13 @@ def _share(piece: Piece, terms: Terms, users_net: Decimal, tax: Tax, money: Mone
         description="Share of what users pay",
         arithmetic=(
             f"{wording.number(terms.share)} % of {wording.money(users_net, money.currency, money.digits)}, the "
-            f"net of the users' documents of {piece.month},{_prorated(piece)} "
+            f"net of what users are billed for {piece.month},{_prorated(piece)} "
             f"= {wording.result(amount, money.currency, money.digits, money.rounding)}"
         ),
-        quantity=exact(Fraction(users_net) * piece.days),
+        quantity=exact(Fraction(users_net) * (1 if whole else piece.days)),
         unit=money.currency,
         unit_price=terms.share,
-        per=100 * piece.month.days,
+        per=100 * (1 if whole else piece.month.days),
         net=rounded(amount, money.digits, money.rounding),
         tax=tax,
     )

@@ -15,13 +15,17 @@ from radmeter.errors import StoreError
 
 # With a currency, and a rate or a router before the end of the month; or any that is named.
 TENANTS = """
-SELECT tenant.*, closed.id AS close_id,
+SELECT tenant.*, closed.runs > 0 AS is_closed, closed.runs > 0 AND closed.void = closed.runs AS is_void,
        EXISTS (SELECT FROM radmeter.tenant_rates AS rate
                WHERE rate.tenant_id = tenant.id AND rate.from_day < %(end)s)
        OR EXISTS (SELECT FROM radmeter.router_tenant AS owner
                   WHERE owner.tenant_id = tenant.id AND owner.from_day < %(end)s) AS had_something
 FROM radmeter.tenants AS tenant
-LEFT JOIN radmeter.billing_close AS closed ON closed.tenant_id = tenant.id AND closed.period = %(period)s
+CROSS JOIN LATERAL (
+    SELECT count(*) AS runs,
+           count(*) FILTER (WHERE EXISTS (SELECT FROM public.invoices AS invoice
+                                          WHERE invoice.close_id = run.id AND invoice.status = 'void')) AS void
+    FROM radmeter.billing_close AS run WHERE run.tenant_id = tenant.id AND run.period = %(period)s) AS closed
 WHERE %(names)s::text[] IS NULL OR tenant.name = ANY (%(names)s)
 ORDER BY tenant.name"""
 ISSUERS = "SELECT id, name, legal_name, address, tax_id FROM radmeter.issuers"
@@ -33,22 +37,55 @@ SELECT ending.ends_at, ending.timezone, tenant.name
 FROM radmeter.month_ends(%(period)s, %(tenants)s::bigint[]) AS ending
 LEFT JOIN radmeter.tenants AS tenant ON tenant.id = ending.tenant_id
 WHERE NOT ending.settled ORDER BY ending.ends_at DESC, tenant.name LIMIT 1"""
-# The first month after the last one that was closed before this one, in which a router of one of the tenants had usage.
+# The first month that was left out before this one, after the first closed one: a router of one of the tenants had usage
+# in it, or the tenant is billed also without usage. Before a tenant's own first month those count that are closed for all.
 SKIPPED = """
-SELECT min(date_trunc('month', usage.usage_date)::date)
-FROM (SELECT owner.router_id, owner.tenant_id, owner.from_day,
-             lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
-      FROM radmeter.router_tenant AS owner) AS span
-JOIN (SELECT wanted.id, max(closed.period) AS period
-      FROM unnest(%(tenants)s::bigint[]) AS wanted (id)
-      JOIN radmeter.billing_close AS closed ON closed.tenant_id = wanted.id OR closed.tenant_id IS NULL
-      WHERE closed.period < %(period)s GROUP BY wanted.id) AS last ON last.id = span.tenant_id
-JOIN (SELECT tenant_id, min(from_day) AS from_day FROM radmeter.tenant_rates GROUP BY tenant_id) AS rate
-     ON rate.tenant_id = span.tenant_id
-JOIN public.router_daily_usage AS usage ON usage.router_id = span.router_id
-     AND usage.usage_date >= greatest(span.from_day, rate.from_day, (last.period + interval '1 month')::date)
-     AND usage.usage_date < least(span.until_day, %(period)s)
-WHERE last.period < (%(period)s::date - interval '1 month')::date"""
+WITH closed AS MATERIALIZED (
+    SELECT period, tenant_id FROM radmeter.billing_close WHERE period < %(period)s
+), first AS (
+    SELECT wanted.id, least(own.period, every.period) AS period, own.period AS own
+    FROM unnest(%(tenants)s::bigint[]) AS wanted (id)
+    LEFT JOIN (SELECT tenant_id, min(period) AS period FROM closed GROUP BY tenant_id) AS own
+         ON own.tenant_id = wanted.id
+    CROSS JOIN (SELECT min(period) AS period FROM closed WHERE tenant_id IS NULL) AS every
+), gap AS MATERIALIZED (
+    SELECT first.id, month::date AS month, (month + interval '1 month')::date AS until
+    FROM first, generate_series(first.period::timestamp, %(period)s::date - interval '1 day', interval '1 month') AS month
+    WHERE NOT EXISTS (SELECT FROM closed WHERE closed.tenant_id = first.id AND closed.period = month::date)
+      AND (first.own < month
+           OR NOT EXISTS (SELECT FROM closed WHERE closed.tenant_id IS NULL AND closed.period = month::date))
+), span AS (
+    SELECT owner.router_id, owner.tenant_id, owner.from_day,
+           lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
+    FROM radmeter.router_tenant AS owner
+)
+SELECT min(skipped.month) FROM (
+    SELECT gap.month FROM gap JOIN radmeter.tenant_rates AS rate ON rate.tenant_id = gap.id AND rate.from_day < gap.until
+    WHERE rate.terms ?| ARRAY['base_fee', 'minimum', 'share']
+    UNION ALL
+    SELECT gap.month
+    FROM gap JOIN span ON span.tenant_id = gap.id
+    JOIN (SELECT tenant_id, min(from_day) AS from_day FROM radmeter.tenant_rates GROUP BY tenant_id) AS rate
+         ON rate.tenant_id = gap.id
+    JOIN public.router_daily_usage AS usage ON usage.router_id = span.router_id
+         AND usage.usage_date >= greatest(span.from_day, rate.from_day, gap.month)
+         AND usage.usage_date < least(span.until_day, gap.until)
+    WHERE EXISTS (SELECT FROM gap)
+) AS skipped"""
+# The same of the users: somebody had a plan that costs something, or bought a top-up.
+SKIPPED_FOR_USERS = """
+SELECT min(gap.month)
+FROM (SELECT month::date AS month
+      FROM generate_series((SELECT min(period)::timestamp FROM radmeter.billing_close WHERE tenant_id IS NULL),
+                           %(period)s::date - interval '1 day', interval '1 month') AS month
+      WHERE NOT EXISTS (SELECT FROM radmeter.billing_close AS closed
+                        WHERE closed.tenant_id IS NULL AND closed.period = month::date)) AS gap
+WHERE EXISTS (SELECT FROM radmeter.plan_history AS history
+              JOIN radmeter.plan_prices AS price ON price.plan_id = history.plan_id AND price.price > 0
+              WHERE history.at < gap.month + interval '1 month')
+   OR EXISTS (SELECT FROM public.top_ups AS top_up
+              WHERE top_up.price > 0 AND top_up.added_at >= gap.month
+                AND top_up.added_at < gap.month + interval '1 month')"""
 
 
 class Tenant(NamedTuple):
@@ -92,7 +129,7 @@ class Choice(NamedTuple):
 
 
 def choose(connection: Connection, month: Month, names: Sequence[str]) -> Choice:
-    """Return the tenants whose month is to be closed.
+    """Return the tenants whose month is to be closed: also anew, for who is named and all of whose documents are void.
 
     Raises
     ------
@@ -109,9 +146,9 @@ def choose(connection: Connection, month: Month, names: Sequence[str]) -> Choice
             f"the tenant {bare[0]!r} has no currency: set it, such as `radmeter tenants set {bare[0]!r} --currency EUR`"
         )
     billed = [row for row in found if row["currency"] is not None and (names or row["had_something"])]
+    is_open = [row for row in billed if not row["is_closed"] or (names and row["is_void"])]
     return Choice(
-        [Tenant.of(row) for row in billed if row["close_id"] is None],
-        [row["name"] for row in billed if row["close_id"] is not None],
+        [Tenant.of(row) for row in is_open], [row["name"] for row in billed if row not in is_open]
     )
 
 
@@ -151,16 +188,27 @@ def refuse_unended(
         )
 
 
-def refuse_skipped(connection: Connection, month: Month, tenants: Sequence[int]) -> None:
-    """Check that no month with usage was left out since the last one that was closed.
+def skipped(connection: Connection, month: Month, tenants: Sequence[int], *, users: bool) -> Month | None:
+    """Return the first month before a month that was left out, though something is to be billed for it.
+
+    Nothing was left out before the first month that was closed.
+    """
+    values = {"period": month.first, "tenants": list(tenants)}
+    queries = [query for query, wanted in ((SKIPPED, tenants), (SKIPPED_FOR_USERS, users)) if wanted]
+    found = [row[0] for query in queries for row in connection.execute(query.encode(), values)]
+    return min((Month(first) for first in found if first is not None), default=None)
+
+
+def refuse_skipped(connection: Connection, month: Month, tenants: Sequence[int], *, users: bool) -> None:
+    """Check that no earlier month was left out, also by `discard`.
 
     Raises
     ------
     StoreError
         One was. The message has the command that closes it.
     """
-    row = connection.execute(SKIPPED, {"period": month.first, "tenants": list(tenants)}).fetchone()
-    if row and row[0] is not None:
+    first = skipped(connection, month, tenants, users=users)
+    if first is not None:
         raise StoreError(
-            f"{row[0]:%Y-%m} has usage and is not closed: run `radmeter billing close {row[0]:%Y-%m}` first"
+            f"{first} is to be billed and is not closed: run `radmeter billing close {first}` first"
         )

@@ -15,6 +15,8 @@ from radmeter.errors import StoreError
 
 # A document that was restored may have another id. The state of an invoice is not in its file.
 NOT_COMPARED = ("id",)
+# What is restored gets whatever number, author and time the caller says. So accountants may not.
+RESTORES = "radmeter_owner"
 
 
 class Result(NamedTuple):
@@ -72,8 +74,14 @@ def _reconcile(connection: Connection, files: IssuedFiles, dry_run: bool) -> Res
             continue
         same += 1
     restored = []
-    # Invoices come before the credit notes that name them.
-    for key in sorted(there - here.keys(), key=lambda each: (each.kind != "invoice", each)):
+    lost: list[tuple[str, bool, Key]] = []
+    for key in there - here.keys():
+        try:
+            lost.append((files.read(key)["issued_at"], key.kind != "invoice", key))
+        except BadFile as error:
+            faults.append(f"{error}. The database has no such document: restore the file from a backup")
+    # As they were issued: an invoice, its credit note, and what billed the same month after the invoice was void.
+    for *_, key in sorted(lost):
         try:
             document = files.read(key)
             with connection.transaction():
@@ -102,7 +110,7 @@ def _issued(connection: Connection, keys: dict[Key, int]) -> Any:
 
 def _restore(connection: Connection, document: dict[str, Any]) -> None:
     function = "restore_invoice" if document["kind"] == "invoice" else "restore_credit_note"
-    with explained_errors(ROLE):
+    with explained_errors(RESTORES):
         connection.execute(f"SELECT radmeter.{function}(%s)".encode(), (Jsonb(document),))
 
 

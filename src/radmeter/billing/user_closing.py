@@ -3,11 +3,11 @@
 import datetime
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from radmeter.billing import recipients
-from radmeter.billing.adjusting import Billed, adjust
+from radmeter.billing.adjusting import Billed, adjust, tax_for
 from radmeter.billing.currencies import currency
 from radmeter.billing.lines import Line, Money, Tax, totals
 from radmeter.billing.months import DAY, Month
@@ -23,43 +23,50 @@ MARGIN = 2 * DAY
 
 IS_CLOSED = "SELECT EXISTS (SELECT FROM radmeter.billing_close WHERE period = %s AND tenant_id IS NULL)"
 CLOSED_MONTHS = "SELECT period FROM radmeter.billing_close WHERE tenant_id IS NULL AND period <= %s"
-# Plans that have never cost anything are nobody's line.
+# Plans that have never cost anything are nobody's line. What a plan is now is not asked.
 PLANS = """
-SELECT plan.id, plan.name, plan.quota_type, coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
-       price.at, price.price
-FROM public.plans AS plan JOIN radmeter.plan_prices AS price ON price.plan_id = plan.id
-WHERE plan.id IN (SELECT known.plan_id FROM radmeter.plan_prices AS known WHERE known.price > 0)
-ORDER BY plan.id, price.at"""
+SELECT price.plan_id AS id, price.at, price.price, price.quota_type, price.name,
+       coalesce(price.timezone, radmeter.setting_value('timezone')) AS timezone
+FROM radmeter.plan_prices AS price
+WHERE price.plan_id IN (SELECT known.plan_id FROM radmeter.plan_prices AS known WHERE known.price > 0)
+ORDER BY price.plan_id, price.at"""
 HISTORY = """
-SELECT username, plan_id, at, held, main FROM radmeter.plan_history
+SELECT username, plan_id, at, held, main, tenant_id FROM radmeter.plan_history
 WHERE plan_id = ANY (%(plans)s) AND at < %(until)s ORDER BY username, plan_id, at, id"""
-# Those that no document bills, unless it is void.
+# Those that no document bills, unless it is void. The zone is that of the user's plan of then, and so is the tenant.
+# Who had a top-up before he had a plan is taken for what he was first.
 TOP_UPS = """
-SELECT top_up.username, top_up.id, top_up.bytes, top_up.price,
+SELECT top_up.username, top_up.id, top_up.bytes, top_up.price, had.tenant_id,
        (top_up.added_at AT TIME ZONE coalesce(plan.timezone, radmeter.setting_value('timezone')))::date AS day
 FROM public.top_ups AS top_up
-LEFT JOIN public.subscribers AS subscriber USING (username)
-LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
+LEFT JOIN LATERAL (
+    SELECT history.plan_id, history.tenant_id FROM radmeter.plan_history AS history
+    WHERE history.username = top_up.username AND history.main AND history.held
+    ORDER BY history.at > top_up.added_at, CASE WHEN history.at > top_up.added_at THEN history.at END,
+             history.at DESC, history.id DESC LIMIT 1) AS had ON true
+LEFT JOIN LATERAL (
+    SELECT price.timezone FROM radmeter.plan_prices AS price
+    WHERE price.plan_id = had.plan_id AND price.at <= top_up.added_at ORDER BY price.at DESC LIMIT 1) AS plan ON true
 WHERE top_up.price > 0 AND top_up.added_at < %(until)s AND NOT EXISTS (
     SELECT FROM public.invoice_lines AS line JOIN public.invoices AS invoice ON invoice.id = line.invoice_id
     WHERE line.top_up_id = top_up.id AND invoice.status <> 'void')
 ORDER BY top_up.username, top_up.added_at, top_up.id"""
-OF_TENANT = "SELECT username, tenant_id FROM public.subscribers WHERE tenant_id IS NOT NULL"
 TENANTS = "SELECT id, name, currency, digits, timezone, language, issuer_id FROM radmeter.tenants"
 DEFAULT_ISSUER = "SELECT id FROM radmeter.issuers ORDER BY name <> 'default', id LIMIT 1"
 # Months of plans that a void document has billed, and what others have billed for them.
 VOIDED = """
-SELECT DISTINCT invoice.username, date_trunc('month', line.period_start::timestamp)::date
+SELECT DISTINCT invoice.username, invoice.of_tenant_id, date_trunc('month', line.period_start::timestamp)::date
 FROM public.invoices AS invoice JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id
 WHERE invoice.status = 'void' AND invoice.username IS NOT NULL AND line.top_up_id IS NULL
   AND line.period_start < %(first)s"""
 BILLED = """
-SELECT wanted.username, wanted.month, line.tax_rate, line.tax_rule, sum(line.net)
-FROM unnest(%(usernames)s::text[], %(months)s::date[]) AS wanted (username, month)
+SELECT wanted.username, wanted.tenant_id, wanted.month, line.tax_rate, line.tax_rule, sum(line.net)
+FROM unnest(%(usernames)s::text[], %(tenants)s::bigint[], %(months)s::date[]) AS wanted (username, tenant_id, month)
 JOIN public.invoices AS invoice ON invoice.username = wanted.username AND invoice.period_end > wanted.month
+     AND invoice.of_tenant_id IS NOT DISTINCT FROM wanted.tenant_id
 JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id AND line.top_up_id IS NULL
      AND line.period_start >= wanted.month AND line.period_start < (wanted.month + interval '1 month')::date
-WHERE invoice.status <> 'void' GROUP BY 1, 2, 3, 4"""
+WHERE invoice.status <> 'void' GROUP BY 1, 2, 3, 4, 5"""
 
 Changes = tuple[Change, ...]
 
@@ -105,42 +112,53 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
                     day=row["day"],
                     description=f"{row['bytes']:,} octets",
                     price=row["price"],
+                    tenant=row["tenant_id"],
                 )
             )
     again = _Again(connection, month)
     issuers = recipients.issuers(connection)
     drafts, unbilled = [], 0
-    for username in sorted({*plans.held, *top_ups, *again.months}):
-        payer = payers.of(username)
-        if payer is None:
-            unbilled += bool(top_ups.get(username) or plans.lines(username, month, tax, _ANY))
-            continue
-        lines = [
-            *plans.lines(username, month, tax, payer.money),
-            *(
-                top_up_line(each, tax, payer.money, adjusts=each.day < month.first)
-                for each in top_ups.get(username, ())
-            ),
-        ]
-        for each in again.months.get(username, ()):
-            now = plans.lines(username, each, tax, payer.money)
-            lines += adjust(each, now, again.billed.get((username, each), {}), payer.money)
-        if lines:
-            drafts.append(
-                Draft(
-                    id=None,
-                    close_id=close_id,
-                    username=username,
-                    of_tenant_id=payer.of_tenant_id,
-                    money=payer.money,
-                    issuer_id=payer.issuer_id,
-                    recipient={"name": username},
-                    issuer=issuers[payer.issuer_id],
-                    terms=document_terms(language=payer.language, timezone=payer.timezone, money=payer.money),
-                    lines=lines,
-                    totals=totals(lines, payer.money),
+    for username in sorted({*plans.held, *top_ups, *again.usernames}):
+        # A document for each tenant whose user it was: what they are paid in, and who issues it, may differ.
+        for tenant_id in _in_order(
+            {
+                *plans.tenants(username, month),
+                *(each.tenant for each in top_ups.get(username, ())),
+                *again.tenants(username),
+            }
+        ):
+            added = [each for each in top_ups.get(username, ()) if each.tenant == tenant_id]
+            payer = payers.of(tenant_id)
+            if payer is None:
+                unbilled += bool(added or plans.lines(username, month, tenant_id, tax, _ANY))
+                continue
+            lines = [
+                *plans.lines(username, month, tenant_id, tax, payer.money),
+                *(top_up_line(each, tax, payer.money, adjusts=each.day < month.first) for each in added),
+            ]
+            for each in again.months.get((username, tenant_id), ()):
+                if plans.known(username, each):
+                    billed = again.billed.get((username, tenant_id, each), {})
+                    now = plans.lines(username, each, tenant_id, tax_for(billed, tax), payer.money)
+                    lines += adjust(each, now, billed, payer.money)
+            if lines:
+                drafts.append(
+                    Draft(
+                        id=None,
+                        close_id=close_id,
+                        username=username,
+                        of_tenant_id=payer.of_tenant_id,
+                        money=payer.money,
+                        issuer_id=payer.issuer_id,
+                        recipient={"name": username},
+                        issuer=issuers[payer.issuer_id],
+                        terms=document_terms(
+                            language=payer.language, timezone=payer.timezone, money=payer.money
+                        ),
+                        lines=lines,
+                        totals=totals(lines, payer.money),
+                    )
                 )
-            )
     write(connection, drafts)
     notes = []
     if unbilled:
@@ -155,12 +173,15 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
 _ANY = Money(currency="XXX", digits=4)
 
 
+def _in_order(tenants: set[int | None]) -> list[int | None]:
+    return sorted(tenants, key=lambda each: each or 0)
+
+
 class _Payers:
     """Who pays in which currency: users of a tenant in the tenant's."""
 
     def __init__(self, connection: Connection, settings: BillingSettings) -> None:
         self._tenants = {row["id"]: row for row in rows(connection, TENANTS)}
-        self._of = {row[0]: row[1] for row in connection.execute(OF_TENANT)}
         ((issuer_id,),) = connection.execute(DEFAULT_ISSUER).fetchall()
         ((zone,),) = connection.execute("SELECT radmeter.setting_value('timezone')").fetchall()
         self._settings = settings
@@ -169,9 +190,8 @@ class _Payers:
             known = currency(settings.currency)
             self._own = _Payer(settings.money(known.code, known.digits), issuer_id, None, "en", zone)
 
-    def of(self, username: str) -> _Payer | None:
-        """Return in what a user pays; None: no currency is known."""
-        tenant_id = self._of.get(username)
+    def of(self, tenant_id: int | None) -> _Payer | None:
+        """Return in what users of a tenant pay; None: no currency is known."""
         if tenant_id is None:
             return self._own
         tenant = self._tenants[tenant_id]
@@ -190,37 +210,42 @@ class _Plans:
     """Which plans users had, and what each cost. Most users have the same: their lines are made once."""
 
     def __init__(self, connection: Connection, month: Month) -> None:
-        self._plans: dict[int, dict[str, Any]] = {}
-        prices: dict[int, list[Price]] = defaultdict(list)
+        self._prices: dict[int, list[Price]] = defaultdict(list)
         for row in rows(connection, PLANS):
-            self._plans[row["id"]] = row
             # '-infinity' comes as None: since ever.
-            prices[row["id"]].append(Price(row["at"], row["price"]))
-        self._prices = prices
+            self._prices[row["id"]].append(
+                Price(row["at"], row["price"], row["quota_type"], ZoneInfo(row["timezone"]), row["name"])
+            )
         self.held: dict[str, dict[int, list[Change]]] = defaultdict(dict)
         history = connection.execute(
-            HISTORY, {"plans": list(self._plans), "until": month.end + MARGIN}
+            HISTORY, {"plans": list(self._prices), "until": month.end + MARGIN}
         ).fetchall()
-        for username, plan_id, at, held, main in history:
-            self.held[username].setdefault(plan_id, []).append(Change(at, held, main))
-        self._made: dict[tuple[int, Changes, Month, Money], list[Line]] = {}
+        for username, plan_id, *change in history:
+            self.held[username].setdefault(plan_id, []).append(Change(*change))
+        self._made: dict[tuple[int, Changes, Month, int | None, Tax, Money], list[Line]] = {}
 
-    def lines(self, username: str, month: Month, tax: Tax, money: Money) -> list[Line]:
-        """Return what a user's plans cost in a month."""
+    def tenants(self, username: str, month: Month) -> set[int | None]:
+        """Return whose user somebody may have been in a month, with a plan."""
+        return {
+            change.tenant
+            for changes in self.held.get(username, {}).values()
+            for change in _since(changes, month)
+            if change.held
+        }
+
+    def known(self, username: str, month: Month) -> bool:
+        """Say whether it is known which plans a user had in a month: the history of an erased one has another name."""
+        end = datetime.datetime.combine(month.end + MARGIN, datetime.time(), datetime.UTC)
+        return any(changes[0].at < end for changes in self.held.get(username, {}).values())
+
+    def lines(self, username: str, month: Month, tenant_id: int | None, tax: Tax, money: Money) -> list[Line]:
+        """Return what a user's plans cost in a month, on days on which he was a user of a tenant."""
         found: list[Line] = []
         for plan_id, changes in sorted(self.held.get(username, {}).items()):
-            key = (plan_id, _since(changes, month), month, money)
+            key = (plan_id, _since(changes, month), month, tenant_id, tax, money)
             if key not in self._made:
-                row = self._plans[plan_id]
-                plan = Plan(
-                    id=plan_id,
-                    name=row["name"],
-                    period=row["quota_type"],
-                    zone=ZoneInfo(row["timezone"]),
-                    changes=key[1],
-                    prices=self._prices[plan_id],
-                )
-                self._made[key] = list(plan_lines(plan, month, tax, money))
+                plan = Plan(id=plan_id, changes=key[1], prices=self._prices[plan_id])
+                self._made[key] = list(plan_lines(plan, month, tenant_id, tax, money))
             found += self._made[key]
         return found
 
@@ -228,10 +253,15 @@ class _Plans:
 def _since(changes: Sequence[Change], month: Month) -> Changes:
     """Return changes with those long before a month as if they had all been at one instant: what it was then counts."""
     begin = datetime.datetime.combine(month.first - MARGIN, datetime.time(), datetime.UTC)
-    before = {change.main: change.held for change in changes if change.at < begin}
+    before: dict[bool, bool] = {}
+    tenant = None
+    for change in changes:
+        if change.at < begin:
+            before[change.main] = change.held
+            tenant = change.tenant if change.held else tenant
     at = begin - DAY
     return (
-        *(Change(at, True, main) for main in sorted(before) if before[main]),
+        *(Change(at, True, main, tenant) for main in sorted(before) if before[main]),
         *(change for change in changes if change.at >= begin),
     )
 
@@ -240,11 +270,25 @@ class _Again:
     """Months of plans that only void documents have billed, and what others have billed for them."""
 
     def __init__(self, connection: Connection, month: Month) -> None:
-        self.months: dict[str, list[Month]] = defaultdict(list)
-        for username, first in connection.execute(VOIDED, {"first": month.first}):
-            self.months[username].append(Month(first))
-        wanted = [(username, each.first) for username, some in self.months.items() for each in some]
-        self.billed: dict[tuple[str, Month], dict[Tax, Billed]] = defaultdict(dict)
-        values = {"usernames": [name for name, _ in wanted], "months": [first for _, first in wanted]}
-        for username, first, rate, rule, net in connection.execute(BILLED, values) if wanted else ():
-            self.billed[username, Month(first)][Tax(rate, rule)] = Billed(net, 0)
+        self.months: dict[tuple[str, int | None], list[Month]] = defaultdict(list)
+        for username, tenant_id, first in connection.execute(VOIDED, {"first": month.first}):
+            self.months[username, tenant_id].append(Month(first))
+        self.usernames = {username for username, _ in self.months}
+        wanted = [(*whose, each.first) for whose, some in self.months.items() for each in some]
+        self.billed: dict[tuple[str, int | None, Month], dict[Tax, Billed]] = defaultdict(dict)
+        values = {
+            "usernames": [username for username, _, _ in wanted],
+            "tenants": [tenant_id for _, tenant_id, _ in wanted],
+            "months": [first for _, _, first in wanted],
+        }
+        for username, tenant_id, first, rate, rule, net in (
+            connection.execute(BILLED, values) if wanted else ()
+        ):
+            self.billed[username, tenant_id, Month(first)][Tax(rate, rule)] = Billed(net, 0)
+        self._tenants: dict[str, set[int | None]] = defaultdict(set)
+        for username, tenant_id in self.months:
+            self._tenants[username].add(tenant_id)
+
+    def tenants(self, username: str) -> set[int | None]:
+        """Return whose user somebody was in such months."""
+        return self._tenants.get(username, set())

@@ -1,6 +1,7 @@
 """What a user's plans and top-ups cost in a month. Pure.
 
-A day belongs to the plans that the user holds at its end, in the plan's zone, and has the price of then.
+A day belongs to the plans that the user holds at its end, in the plan's zone, and to the tenant whose user he is then.
+It has the price of then, for the period of then: what a plan or a user becomes later changes no day before.
 """
 
 import datetime
@@ -22,19 +23,27 @@ DAYS_OF_A_WEEK = 7
 class Change(NamedTuple):
     """A user got a plan, or lost it: a row of radmeter.plan_history.
 
-    A plan can be held as the main one and as a further one at once. It is held while either is.
+    A plan can be held as the main one and as a further one at once. It is held while either is. `tenant`: whose user it
+    is from then on, if the plan was got.
     """
 
     at: datetime.datetime
     held: bool
     main: bool
+    tenant: int | None = None
 
 
 class Price(NamedTuple):
-    """What a plan costs since an instant. None: since ever."""
+    """What a plan costs since an instant (None: since ever), and for which period; in which zone its days are.
+
+    `period` is ``daily``, ``weekly``, ``monthly`` or ``one-time``.
+    """
 
     at: datetime.datetime | None
     price: Decimal
+    period: str
+    zone: ZoneInfo
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,63 +52,66 @@ class Plan:
 
     Attributes
     ----------
-    period
-        ``daily``, ``weekly``, ``monthly`` or ``one-time``: what the price is for.
     changes
         When the user got and lost it, in their order, from the first time on.
     prices
-        All its prices.
+        All its prices, in their order.
     """
 
     id: int
-    name: str
-    period: str
-    zone: ZoneInfo
     changes: Sequence[Change]
     prices: Sequence[Price]
 
 
 class Held(NamedTuple):
-    """Days on which a plan is held at one price, without a break. The end is the first day that is not."""
+    """Days on which a plan is held at one price by a user of one tenant, without a break.
+
+    The end is the first day that is not. The plan's name is that of the last of these days.
+    """
 
     start: datetime.date
     end: datetime.date
     price: Decimal
+    period: str
+    tenant: int | None
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopUp:
-    """A top-up with a price."""
+    """A top-up with a price. `tenant`: whose user it was when it was added."""
 
     id: int
     day: datetime.date
     description: str
     price: Decimal
+    tenant: int | None = None
 
 
-def price_on(plan: Plan, day: datetime.date) -> Decimal:
-    """Return the price of a plan at the end of a day. Before its first price, a plan costs nothing."""
-    found = Decimal(0)
-    for price in sorted(plan.prices, key=lambda each: (each.at is not None, each.at)):
-        if price.at is None or _day(price.at, plan.zone) <= day:
-            found = price.price
+def price_on(plan: Plan, day: datetime.date) -> Price | None:
+    """Return what a plan costs at the end of a day. None: nothing, it has no price yet."""
+    found = None
+    for price in plan.prices:
+        if price.at is None or _day(price.at, price.zone) <= day:
+            found = price
     return found
 
 
 def held(plan: Plan, month: Month) -> list[Held]:
     """Return the days of a month on which a plan is held, one entry for each uninterrupted price, in order."""
-    turns = {_day(change.at, plan.zone) for change in plan.changes}
-    turns |= {_day(price.at, plan.zone) for price in plan.prices if price.at is not None}
+    turns = {_day_of(plan, change.at) for change in plan.changes}
+    turns |= {_day(price.at, price.zone) for price in plan.prices if price.at is not None}
     starts = sorted({month.first, *(day for day in turns if day in month)})
     found: list[Held] = []
     for start, end in zip(starts, [*starts[1:], month.end], strict=True):
-        if not _is_held(plan, start):
-            continue
+        holds, tenant = _held_by(plan, start)
         price = price_on(plan, start)
-        if found and found[-1].end == start and found[-1].price == price:
-            found[-1] = found[-1]._replace(end=end)
-        else:
-            found.append(Held(start, end, price))
+        if not holds or price is None:
+            continue
+        part = Held(start, end, price.price, price.period, tenant, price.name)
+        if found and found[-1].end == start and _same(found[-1], part):
+            part = part._replace(start=found.pop().start)
+        found.append(part)
     return found
 
 
@@ -110,33 +122,51 @@ def given(plan: Plan, month: Month) -> list[Held]:
     for change in plan.changes:
         before = any(holding.values())
         holding[change.main] = change.held
-        day = _day(change.at, plan.zone)
-        if not before and change.held and day in month:
-            found.append(Held(day, day + DAY, price_on(plan, day)))
+        day = _day_of(plan, change.at)
+        if not before and change.held and day in month and (price := price_on(plan, day)) is not None:
+            tenant = _held_by(plan, day)[1]
+            found.append(Held(day, day + DAY, price.price, price.period, tenant, price.name))
     return found
 
 
-def _is_held(plan: Plan, day: datetime.date) -> bool:
-    """Say whether a plan is held at the end of a day."""
+def _same(one: Held, other: Held) -> bool:
+    return (one.price, one.period, one.tenant) == (other.price, other.period, other.tenant)
+
+
+def _held_by(plan: Plan, day: datetime.date) -> tuple[bool, int | None]:
+    """Say whether a plan is held at the end of a day, and by whose user."""
     holding = {True: False, False: False}
+    tenant = None
     for change in plan.changes:
-        if _day(change.at, plan.zone) <= day:
+        if _day_of(plan, change.at) <= day:
             holding[change.main] = change.held
-    return any(holding.values())
+            if change.held:
+                tenant = change.tenant
+    return any(holding.values()), tenant
 
 
-def _day(instant: datetime.datetime, zone: ZoneInfo) -> datetime.date:
+def _day_of(plan: Plan, instant: datetime.datetime) -> datetime.date:
+    """Return the day of an instant in the zone that the plan had then."""
+    zone = plan.prices[0].zone if plan.prices else datetime.UTC
+    for price in plan.prices:
+        if price.at is None or price.at <= instant:
+            zone = price.zone
+    return _day(instant, zone)
+
+
+def _day(instant: datetime.datetime, zone: datetime.tzinfo) -> datetime.date:
     return instant.astimezone(zone).date()
 
 
-def plan_lines(plan: Plan, month: Month, tax: Tax, money: Money) -> Iterator[Line]:
-    """Yield what a plan costs in a month: monthly by days of the real month, daily by days, weekly by sevenths.
+def plan_lines(plan: Plan, month: Month, tenant: int | None, tax: Tax, money: Money) -> Iterator[Line]:
+    """Yield what a plan costs the users of a tenant in a month: monthly by days of the real month, weekly by sevenths.
 
     A one-time plan costs its whole price in the month in which it was given. What costs nothing has no line.
     """
-    once = plan.period == "one-time"
-    for part in given(plan, month) if once else held(plan, month):
-        if part.price:
+    parts = [part for part in held(plan, month) if part.period != "one-time"]
+    parts += [part for part in given(plan, month) if part.period == "one-time"]
+    for part in sorted(parts, key=lambda each: each.start):
+        if part.price and part.tenant == tenant:
             yield _line(plan, part, month, tax, money)
 
 
@@ -147,7 +177,7 @@ def _line(plan: Plan, part: Held, month: Month, tax: Tax, money: Money) -> Line:
         "weekly": (days, DAYS_OF_A_WEEK, "day"),
         "daily": (days, 1, "day"),
         "one-time": (1, 1, "plan"),
-    }[plan.period]
+    }[part.period]
     amount = Fraction(part.price) * quantity / per
     price = wording.money(part.price, money.currency, money.digits)
     span = {
@@ -155,12 +185,12 @@ def _line(plan: Plan, part: Held, month: Month, tax: Tax, money: Money) -> Line:
         "weekly": f"per week x {days} / {DAYS_OF_A_WEEK} days",
         "daily": f"per day x {days} {'day' if days == 1 else 'days'}",
         "one-time": "once",
-    }[plan.period]
+    }[part.period]
     return Line(
         kind="plan",
         period_start=part.start,
         period_end=part.end,
-        description=f"Plan {plan.name}",
+        description=f"Plan {part.name}",
         arithmetic=f"{price} {span} = {wording.result(amount, money.currency, money.digits, money.rounding)}",
         quantity=Decimal(quantity),
         unit=unit,

@@ -20,6 +20,7 @@ from radmeter.cli.common import (
     pace_options,
     with_settings,
 )
+from radmeter.cli.months import DAY
 from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.database.pace import Pace
@@ -28,7 +29,6 @@ from radmeter.interruption import Interruption
 from radmeter.progress import progress
 from radmeter.units import amount, counted, duration
 
-DAY = click.DateTime(["%Y-%m-%d"])
 EXIT_NOT_DONE = 3
 EXIT_INTERRUPTED = 130
 SET_ASIDE = history.SetAside._fields

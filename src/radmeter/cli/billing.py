@@ -1,5 +1,6 @@
 """`radmeter billing`: closes months, issues documents, credits them, and compares them with their files."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.months import CALENDAR_MONTH
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.units import counted
@@ -38,32 +40,13 @@ SHORT = ("number", "tenant", "username", "period_start", "currency", "gross", "s
 STATUSES = ("draft", "issued", "void")
 SETTING_COLUMNS = ("name", "value", "default", "meaning")
 SHORT_CREDITS = ("number", "invoice", "tenant", "username", "issued", "currency", "gross", "reason")
-SHORT_LINES = ("line", "kind", "period_start", "description", "net", "tax_rate")
 
 
 class Disagree(RadmeterError):
     """Files and the database do not agree. The lines say about which documents."""
 
 
-class MonthType(click.ParamType["Month"]):
-    """A month of billing: YYYY-MM."""
-
-    name = "month"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Month":
-        """Return the month, or end with a usage error."""
-        from radmeter.billing.months import BadMonth, month
-
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return] # converted already
-        try:
-            return month(value)
-        except BadMonth as error:
-            self.fail(str(error), param, ctx)
-
-
-MONTH = MonthType()
-month_argument = click.argument("month", metavar="YYYY-MM", type=MONTH)
+month_argument = click.argument("month", metavar="YYYY-MM", type=CALENDAR_MONTH)
 tenant_option = click.option(
     "--tenant",
     "tenants",
@@ -117,7 +100,8 @@ def close_month(
 
     What counts is frozen then. What comes later for the month is a line of its own in the next document. A month can be
     closed when it has ended in the time zone of each tenant and of each of the tenant's routers, and has settled
-    (`radmeter billing settings`). What is closed already is left as it is. The database role needs radmeter_billing.
+    (`radmeter billing settings`). What is closed already is left as it is. But for a tenant that is named, a month is
+    closed anew once its document is void: so a wrong rate is corrected at once. The database role needs radmeter_billing.
     """
     from radmeter.billing.closing import close, sums
     from radmeter.billing.documents import spoken
@@ -190,7 +174,7 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
     Each document is also written as signed JSON into the directory of the setting billing_directory, outside of the
     database. Back that up, too, with the key. The database role needs radmeter_billing.
     """
-    from radmeter.billing import documents, issuing
+    from radmeter.billing import documents, issuing, overlooked
     from radmeter.database.operator import operating
 
     with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
@@ -198,6 +182,8 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
         if not found:
             output.say(f"{month} has no drafts: nothing to do")
             return
+        for note in overlooked.nameless_issuers(connection):
+            output.say(f"note: {note}", err=True)
         worth = documents.spoken(documents.sums(found))
         confirm(f"Issue {counted(len(found), 'document')} of {worth}? They never change then.", yes)
         issued = issuing.issue(connection, _files(settings), [row["id"] for row in found])
@@ -209,11 +195,13 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
 
 
 @billing.command("list", epilog="Example: radmeter billing list --period 2026-10 --status draft")
-@click.option("--period", metavar="YYYY-MM", type=MONTH, help="Only documents of this month.")
+@click.option("--period", metavar="YYYY-MM", type=CALENDAR_MONTH, help="Only documents of this month.")
 @tenant_option
 @click.option("--user", "username", type=TEXT, metavar="USER", help="Only documents of this user.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only documents in this state.")
-@click.option("--credit-notes", is_flag=True, help="Credit notes instead; --period is the month of their issue.")
+@click.option(
+    "--credit-notes", is_flag=True, help="Credit notes instead; --period is the month of their issue."
+)
 @list_options
 @with_settings("state", "dsn", "read_dsn")
 def list_documents(
@@ -364,6 +352,7 @@ def credit(
 def void(settings: Settings, number: str, issuer: str | None, reason: str, yes: bool) -> None:
     """Take the issued invoice NUMBER back by a credit note of all that is left. The next close bills its octets again.
 
+    For a tenant's invoice, `radmeter billing close YYYY-MM --tenant TENANT` closes its month anew, with the rates of now.
     The invoice keeps its number, and is void. If nothing is left of it, the credit note is of 0.
     """
     from radmeter.billing.credit import void_all
@@ -380,6 +369,8 @@ def reconcile(settings: Settings, dry_run: bool, yes: bool) -> None:
 
     Run it after the database was restored from a dump: documents that were issued since then are taken back from their
     signed files, so that no number is given twice. Files that are missing are written again.
+
+    To take documents back, the database role needs radmeter_owner.
     """
     from radmeter.billing import reconciling
     from radmeter.database.operator import operating
@@ -458,6 +449,12 @@ def _credit(
         confirm(f"{what} {number}: a credit note of {amount}. It never changes then. Go on?", yes)
         note = issuing.credit(connection, _files(settings), found["id"], make, reason, voids=voids)
     output.say(f"credit note {note} of {number}: {amount}" + (f". {number} is void" if voids else ""))
+    if voids and found["username"] is None:
+        month, tenant = f"{found['period_start']:%Y-%m}", shlex.quote(found["tenant"])
+        output.say(
+            f"The next close bills it again. For a new document of {month}: "
+            f"radmeter billing close {month} --tenant {tenant}"
+        )
 
 
 def _show_credit_notes(notes: Sequence[Mapping[str, Any]], output_format: str) -> None:

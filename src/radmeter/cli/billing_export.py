@@ -2,23 +2,26 @@
 
 import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from radmeter import output
 from radmeter.cli.common import TEXT, reading_database, require_directory, require_extra, with_settings
-from radmeter.cli.months import MONTH
+from radmeter.cli.months import CALENDAR_MONTH, DAY
 from radmeter.config import Settings
 from radmeter.interruption import Interruption
 from radmeter.progress import progress
 from radmeter.units import counted
+
+if TYPE_CHECKING:
+    from radmeter.billing.months import Month
 
 WHAT = ("invoices", "lines", "credit-notes", "router-days", "user-periods", "sessions")
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 # The package that a format needs, and the extra that brings it.
 PACKAGES = {"parquet": ("pyarrow", "archive"), "xlsx": ("xlsxwriter", "billing")}
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
-DAY = click.DateTime(["%Y-%m-%d"])
 
 
 class Delimiter(click.Choice[str]):
@@ -51,7 +54,7 @@ Exit codes:
   130  interrupted: the file is as it was
 """,
 )
-@click.option("--period", type=MONTH, metavar="MONTH", help="The month, such as 2026-10.")
+@click.option("--period", type=CALENDAR_MONTH, metavar="MONTH", help="The month, such as 2026-10.")
 @click.option("--from", "first", type=DAY, metavar="DATE", help="The first day.  [default: of the month]")
 @click.option("--to", "last", type=DAY, metavar="DATE", help="The last day.  [default: of the month]")
 @click.option("--tenant", type=TEXT, metavar="NAME", help="Only what is this tenant's.")
@@ -94,7 +97,7 @@ Exit codes:
 @with_settings("state", "dsn", "read_dsn", "archive_directory")
 def export(
     settings: Settings,
-    period: datetime.datetime | None,
+    period: "Month | None",
     first: datetime.datetime | None,
     last: datetime.datetime | None,
     tenant: str | None,
@@ -179,20 +182,15 @@ def _format(form: str | None, file: Path) -> str:
 
 
 def _days(
-    period: datetime.datetime | None, first: datetime.datetime | None, last: datetime.datetime | None
+    period: "Month | None", first: datetime.datetime | None, last: datetime.datetime | None
 ) -> tuple[datetime.date, datetime.date]:
     """Return the first and the last day."""
     begin = None if first is None else first.date()
     end = None if last is None else last.date()
     if period is not None:
-        month = period.date()
-        after = (month + datetime.timedelta(days=31)).replace(day=1) if month.year < 9999 else None
-        if after is None:
-            raise click.BadParameter("there is no month after it", param_hint="--period")
-        last_of_month = after - datetime.timedelta(days=1)
-        begin, end = begin or month, end or last_of_month
-        if begin < month or end > last_of_month:
-            raise click.UsageError(f"--from and --to are days of {month:%Y-%m}, or go without --period")
+        begin, end = begin or period.first, end or period.end - datetime.timedelta(days=1)
+        if begin not in period or end not in period:
+            raise click.UsageError(f"--from and --to are days of {period}, or go without --period")
     if begin is None or end is None:
         raise click.UsageError("give --period, or --from and --to")
     if end < begin:

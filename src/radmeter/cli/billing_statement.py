@@ -1,6 +1,5 @@
 """`radmeter billing statement`: a tenant's documents of a month as PDF or HTML."""
 
-import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +8,16 @@ import click
 
 from radmeter import output
 from radmeter.cli.common import TEXT, reading_database, require_directory, require_extra, with_settings
-from radmeter.cli.months import MONTH
+from radmeter.cli.months import CALENDAR_MONTH
 from radmeter.config import Settings
+from radmeter.durable_files import write_durably
 from radmeter.errors import RadmeterError
 from radmeter.printable import one_line
 from radmeter.progress import progress
 from radmeter.units import counted
 
 if TYPE_CHECKING:
+    from radmeter.billing.months import Month
     from radmeter.billing.statements.document import Statement
 
 KINDS = ("pdf", "html")
@@ -43,7 +44,9 @@ Exit codes:
   2  wrong options or settings
 """,
 )
-@click.option("--period", type=MONTH, metavar="MONTH", required=True, help="The month, such as 2026-10.")
+@click.option(
+    "--period", type=CALENDAR_MONTH, metavar="MONTH", required=True, help="The month, such as 2026-10."
+)
 @click.option("--tenant", type=TEXT, metavar="NAME", help="The tenant.")
 @click.option("--all", "every", is_flag=True, help="All tenants with documents of the month, a file each.")
 @click.option(
@@ -64,7 +67,7 @@ Exit codes:
 @with_settings("state", "dsn", "read_dsn")
 def statement(
     settings: Settings,
-    period: datetime.datetime,
+    period: "Month",
     tenant: str | None,
     every: bool,
     kind: str | None,
@@ -86,25 +89,23 @@ def statement(
     if kind == "pdf":
         require_extra("typst", "billing")
     from radmeter.billing.statements import reading
-    from radmeter.billing.statements.files import write_durably
     from radmeter.database import views
 
-    month = period.date()
     with reading_database(settings) as dsn, views.reading(dsn) as connection:
         if tenant is not None:
-            found = reading.read_statement(connection, month, tenant)
+            found = reading.read_statement(connection, period, tenant)
             write_durably(target, _made(found, kind))
             output.say(f"{_said(found)}: {target}")
             return
-        tenants = reading.tenants_with_documents(connection, month)
+        tenants = reading.tenants_with_documents(connection, period)
         if not tenants:
             raise views.NotKnown(
-                f"no tenant has documents of {month:%Y-%m}: {reading.HOW_TO_CLOSE.format(period=month)}"
+                f"no tenant has documents of {period}: {reading.HOW_TO_CLOSE.format(period=period)}"
             )
         target.mkdir(parents=True, exist_ok=True)
         _write_all(
             tenants,
-            lambda some: reading.read_statements(connection, month, some),
+            lambda some: reading.read_statements(connection, period, some),
             kind,
             target,
         )
@@ -127,7 +128,7 @@ def _write_all(
     kind: str,
     directory: Path,
 ) -> None:
-    from radmeter.billing.statements.files import file_name, write_durably
+    from radmeter.billing.statements.files import file_name
     from radmeter.billing.statements.reading import DoesNotAddUp
 
     faults, written = [], 0

@@ -1,11 +1,16 @@
-"""Months as arguments of commands: YYYY-MM, and spans of them."""
+"""Days and months as arguments of commands: YYYY-MM-DD, YYYY-MM, and spans of months."""
 
 import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from radmeter.partitions.span import MOST_MONTHS
+
+if TYPE_CHECKING:
+    from radmeter.billing.months import Month as CalendarMonth
+
+DAY = click.DateTime(["%Y-%m-%d"])
 
 
 class Month(click.types.StringParamType):
@@ -44,4 +49,24 @@ class Months(click.types.StringParamType):
         return tuple(first.replace(year=first.year + each // 12, month=each % 12 + 1) for each in months)
 
 
+class CalendarMonthType(click.ParamType["CalendarMonth"]):
+    """A month as its days, in whatever time zone."""
+
+    name = "month"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "CalendarMonth":
+        """Return the month, or end with a usage error."""
+        from radmeter.billing.months import BadMonth, month
+
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return] # converted already
+        try:
+            return month(value)
+        except BadMonth as error:
+            self.fail(str(error), param, ctx)
+
+
 MONTH = Month()
+CALENDAR_MONTH = CalendarMonthType()

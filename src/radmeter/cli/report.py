@@ -21,18 +21,19 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import Group, group
-from radmeter.cli.months import MONTH
+from radmeter.cli.months import CALENDAR_MONTH, DAY
 from radmeter.config import Settings
+from radmeter.durable_files import write_durably
 from radmeter.errors import StoreError
 from radmeter.units import counted, human_bytes
 
 if TYPE_CHECKING:
+    from radmeter.billing.months import Month
     from radmeter.database.connection import Connection
     from radmeter.usage.subject import Subject
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DAY = click.DateTime(["%Y-%m-%d"])
 # Ten years and a leap day or three: a row for each day is made.
 MOST_DAYS = 3_660
 USAGE_COLUMNS = ("first", "last", "bytes_in", "bytes_out", "bytes_total")
@@ -161,8 +162,6 @@ def usage(
     total = human_bytes(sum(row["bytes_total"] for row in rows))
     title = f"{subject.shown}: {total} from {begin} to {end}, days in {subject.days_in}"
     if plot is not None:
-        from radmeter.billing.statements.files import write_durably
-
         svg = plotting.chart(rows, by, f"{subject.shown} by {by}, {begin} to {end}")
         write_durably(plot, svg.encode() if plot.suffix.lower() == ".svg" else plotting.as_png(svg))
     emit(rows, output_format, columns=USAGE_COLUMNS, title=title)
@@ -272,9 +271,13 @@ Examples:
     show_default=True,
     help="A row for each.",
 )
-@click.option("--month", type=MONTH, metavar="MONTH", help="The month.  [default: this month]")
+@click.option("--month", type=CALENDAR_MONTH, metavar="MONTH", help="The month.  [default: this month]")
 @click.option(
-    "--with", "before", type=MONTH, metavar="MONTH", help="The month before.  [default: the one before]"
+    "--with",
+    "before",
+    type=CALENDAR_MONTH,
+    metavar="MONTH",
+    help="The month before.  [default: the one before]",
 )
 @_top_option
 @list_options
@@ -282,8 +285,8 @@ Examples:
 def compare(
     settings: Settings,
     what: str,
-    month: datetime.datetime | None,
-    before: datetime.datetime | None,
+    month: "Month | None",
+    before: "Month | None",
     most: int,
     output_format: str,
 ) -> None:
@@ -298,8 +301,8 @@ def compare(
     with reading_database(settings) as dsn, reading(dsn) as connection:
         times.use_zone(connection)
         now = comparing.today(connection)
-        after = month.date() if month else now.replace(day=1)
-        earlier = before.date() if before else (after - datetime.timedelta(days=1)).replace(day=1)
+        after = month.first if month else now.replace(day=1)
+        earlier = before.first if before else (after - datetime.timedelta(days=1)).replace(day=1)
         goes_on = after == now.replace(day=1)
         days = now.day if goes_on and what != "users" else None
         rows = comparing.compare(connection, what, earlier, after, days)
@@ -395,11 +398,11 @@ def _period(connection: "Connection", subject: "Subject") -> tuple[datetime.date
         The user's period does not end.
     """
     from radmeter.usage import counters
-    from radmeter.usage.comparing import next_month
+    from radmeter.usage.spans import following
 
     if subject.kind != "user":
         first = subject.today.replace(day=1)
-        return first, next_month(first), None
+        return first, following(first, "month"), None
     first = counters.current_period(connection, subject.name)
     (row, *_) = counters.with_plan(connection, counters.user_usage(connection, subject.name, 1))
     if row["period_end"] is None:

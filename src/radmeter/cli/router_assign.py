@@ -6,6 +6,7 @@ import click
 
 from radmeter import output
 from radmeter.cli.common import TEXT, existing_database, with_settings
+from radmeter.cli.months import DAY
 from radmeter.cli.router_coa import WHICH
 from radmeter.config import Settings
 from radmeter.units import counted, verb
@@ -24,7 +25,7 @@ Examples:
 @click.option(
     "--from",
     "from_day",
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=DAY,
     metavar="DAY",
     help="The first day, in the router's time zone.  [default: today]",
 )

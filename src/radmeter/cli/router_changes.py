@@ -16,6 +16,7 @@ from radmeter.cli.common import (
     reading_database,
     with_settings,
 )
+from radmeter.cli.months import DAY
 from radmeter.cli.router_coa import COA_OPTIONS, WHICH, coa_options, set_coa
 from radmeter.config import Settings
 from radmeter.printable import printable
@@ -293,7 +294,7 @@ Examples:
 @click.option(
     "--from",
     "from_day",
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=DAY,
     metavar="DAY",
     help="When it begins; two days ahead at least.  [default: the next first of a month]",
 )

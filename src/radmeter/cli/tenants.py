@@ -23,6 +23,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.months import DAY
 from radmeter.cli.tenant_logins import list_logins, login
 from radmeter.config import Settings
 from radmeter.units import counted
@@ -71,7 +72,6 @@ RATE = (
 )
 RATE_SHORT = ("from_day", "until_day", "terms")
 ROUTERS = ("id", "router", "from_day", "until_day")
-DAY = click.DateTime(["%Y-%m-%d"])
 
 _TENANT = (
     click.option("--legal-name", type=TEXT, help="The name on documents.  [default: NAME]"),

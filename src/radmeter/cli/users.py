@@ -30,6 +30,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.months import DAY
 from radmeter.cli.plan_values import readable
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError, RadmeterError
@@ -497,7 +498,7 @@ Examples:
 @click.argument("volume", type=TEXT, required=False)
 @click.option(
     "--expires",
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=DAY,
     metavar="DAY",
     help="The last day on which it can be used, in the time zone of the user's plan.",
 )

@@ -19,6 +19,7 @@ from radmeter.cli.common import (
     list_options,
     with_settings,
 )
+from radmeter.cli.months import DAY
 from radmeter.config import Settings
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.units import counted, verb
@@ -38,7 +39,6 @@ COLUMNS = (
 TABLE_ROWS = 500
 # What fits into 80 columns, if all that is shown are counters that differ.
 SHORT = COLUMNS[1:-1]
-DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command(

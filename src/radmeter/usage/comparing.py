@@ -6,6 +6,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from radmeter.database import views
 from radmeter.database.connection import Connection
 from radmeter.database.views import Row
+from radmeter.usage.spans import following
 
 # Each gives name, octets of the first month, octets of the second.
 BOTH = """
@@ -55,11 +56,6 @@ TODAY = "SELECT (now() AT TIME ZONE radmeter.setting_value('timezone'))::date AS
 TENTH = Decimal("0.1")
 
 
-def next_month(first: date) -> date:
-    """Return the first day of the month after the one that begins with `first`."""
-    return (first + timedelta(days=31)).replace(day=1)
-
-
 def today(connection: Connection) -> date:
     """Return the date in the installation's time zone."""
     day: date = views.rows(connection, TODAY)[0]["today"]
@@ -78,7 +74,7 @@ def compare(connection: Connection, what: str, before: date, after: date, days: 
     """
     spans: dict[str, date] = {}
     for name, first in (("before", before), ("after", after)):
-        end = next_month(first)
+        end = following(first, "month")
         spans |= {name: first, f"{name}_end": end if days is None else min(end, first + timedelta(days=days))}
     rows = []
     for row in views.rows(connection, QUERIES[what], spans):

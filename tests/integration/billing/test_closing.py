@@ -359,7 +359,7 @@ def test_a_month_with_usage_is_not_left_out(books: Books) -> None:
     books.close(OLDEST)
     books.used("lobby", day(FORMER, 1), GB)
     with pytest.raises(
-        StoreError, match=f"{FORMER} has usage and is not closed: run `radmeter billing close {FORMER}`"
+        StoreError, match=f"{FORMER} is to be billed and is not closed: run `radmeter billing close {FORMER}`"
     ):
         books.close(LATEST)
     books.close(FORMER)
@@ -373,6 +373,32 @@ def test_a_month_without_usage_may_be_left_out(books: Books) -> None:
     books.close(OLDEST)
     books.used("lobby", day(LATEST, 1), GB)
     assert len(books.close(LATEST).drafts) == 1
+
+
+@pytest.mark.parametrize("names", [(), ("acme",)])
+@pytest.mark.parametrize("terms", [{"price": "1"}, {"base_fee": "5"}])
+def test_a_month_that_was_discarded_is_closed_before_later_ones(
+    books: Books, terms: dict[str, str], names: tuple[str, ...]
+) -> None:
+    books.tenant("acme", terms=terms)
+    books.tenant("other")
+    books.router("lobby", "acme")
+    for month in (OLDEST.previous, OLDEST, FORMER):
+        if "price" in terms:
+            books.used("lobby", day(month, 1), GB)
+        books.close(month)
+    books.issue(FORMER)
+    books.discard(OLDEST, *names)
+    message = f"{OLDEST} is to be billed and is not closed: run `radmeter billing close {OLDEST}`"
+    for some in ((), ("acme",)):
+        with pytest.raises(StoreError, match=message):
+            books.close(LATEST, *some)
+    # It does not concern a tenant who had nothing.
+    books.close(LATEST, "other")
+    before = books.lines(FORMER, "acme")
+    assert len(books.close(OLDEST).drafts) == 1
+    assert books.lines(FORMER, "acme") == before
+    books.close(LATEST)
 
 
 def test_the_base_fee_is_prorated_by_the_days_of_the_real_month(books: Books) -> None:

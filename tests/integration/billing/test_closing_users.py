@@ -25,7 +25,11 @@ def plan(books: Books, name: str, price: str, *, period: str = "monthly", zone: 
         (name, price, period, zone),
     ).fetchall()
     books.connection.execute("DELETE FROM radmeter.plan_prices WHERE plan_id = %s", (made,))
-    books.connection.execute("INSERT INTO radmeter.plan_prices VALUES (%s, '-infinity', %s)", (made, price))
+    books.connection.execute(
+        """INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone, name)
+           VALUES (%s, '-infinity', %s, %s, %s, %s)""",
+        (made, price, period, zone, name),
+    )
     return int(made)
 
 
@@ -39,8 +43,9 @@ def user(books: Books, name: str, plan_id: int, *, tenant: str | None = None) ->
 
 def got(books: Books, name: str, plan_id: int, at: datetime.datetime, *, held: bool = True) -> None:
     books.connection.execute(
-        "INSERT INTO radmeter.plan_history (username, plan_id, at, held, main) VALUES (%s, %s, %s, %s, true)",
-        (name, plan_id, at, held),
+        """INSERT INTO radmeter.plan_history (username, plan_id, at, held, main, tenant_id)
+           SELECT %s, %s, %s, %s, true, (SELECT tenant_id FROM subscribers WHERE username = %s)""",
+        (name, plan_id, at, held, name),
     )
 
 
@@ -110,6 +115,7 @@ def test_what_users_pay_is_taxed_by_the_settings(books: Books) -> None:
 def test_a_top_up_is_billed_once_in_the_month_of_its_day_in_the_zone_of_the_plan(books: Books) -> None:
     far = plan(books, "far", "0", zone="Pacific/Kiritimati")
     user(books, "alice", far)
+    got(books, "alice", far, noon(OLDEST, 1))
     # It is the 1st there already.
     last_evening = datetime.datetime.combine(LATEST.first, datetime.time(), ZoneInfo("Pacific/Kiritimati"))
     top_up(books, "alice", last_evening, "5")
@@ -140,3 +146,65 @@ def test_a_void_document_of_a_user_is_billed_again(books: Books) -> None:
         ("top-up", day(FORMER, 3), None, "5.00"),
         ("plan", FORMER.first, None, "10.00"),
     ]
+
+
+def shares(books: Books) -> int:
+    """Give acme a share of 50 percent, and alice a plan of 30.00 a month."""
+    books.tenant("acme", terms={"share": "50"})
+    monthly = plan(books, "monthly", "30")
+    user(books, "alice", monthly, tenant="acme")
+    got(books, "alice", monthly, noon(OLDEST, 1))
+    return monthly
+
+
+def test_a_void_document_of_a_user_leaves_the_tenants_share_as_it_was(books: Books) -> None:
+    shares(books)
+    (alices,) = [name for name in books.closed(FORMER) if books.documents(number=name)[0]["username"]]
+    books.credit(alices, voids=True)
+    books.close(LATEST)
+    assert books.lines(LATEST, user="alice") == [
+        ("plan", LATEST.first, None, "30.00"),
+        ("plan", FORMER.first, None, "30.00"),
+    ]
+    # It had 15.00 of the month before, and these are right again.
+    assert books.lines(LATEST, "acme") == [("share", LATEST.first, None, "15.00")]
+
+
+def test_what_a_user_is_not_billed_again_is_taken_from_the_tenants_share(books: Books) -> None:
+    shares(books)
+    (alices,) = [name for name in books.closed(FORMER) if books.documents(number=name)[0]["username"]]
+    books.credit(alices, voids=True)
+    # The day before was the last one with the plan after all.
+    books.connection.execute("DELETE FROM radmeter.plan_history")
+    assert "acme" in [draft.tenant for draft in books.close(LATEST).drafts]
+    assert books.lines(LATEST, "acme") == [("adjustment", FORMER.first, 0, "-15.00")]
+
+
+def test_a_late_top_up_is_shared_in_its_own_month_once(books: Books) -> None:
+    shares(books)
+    books.closed(OLDEST)
+    top_up(books, "alice", noon(OLDEST, 3), "10")
+    books.closed(FORMER)
+    assert books.lines(FORMER, "acme") == [
+        ("share", FORMER.first, None, "15.00"),
+        ("adjustment", OLDEST.first, 0, "5.00"),
+    ]
+    books.closed(LATEST)
+    assert books.lines(LATEST, "acme") == [("share", LATEST.first, None, "15.00")]
+
+
+@pytest.mark.parametrize("what", ["plan", "top-up"])
+def test_a_month_is_not_left_out_for_users(books: Books, what: str) -> None:
+    held = plan(books, "some", "30" if what == "plan" else "0")
+    user(books, "alice", held)
+    got(books, "alice", held, noon(OLDEST, 1))
+    if what == "top-up":
+        top_up(books, "alice", noon(FORMER, 3), "5")
+    for month in (OLDEST, FORMER, LATEST):
+        books.close(month)
+    books.discard(FORMER)
+    books.discard(LATEST)
+    with pytest.raises(StoreError, match=f"{FORMER} is to be billed and is not closed"):
+        books.close(LATEST)
+    books.close(FORMER)
+    books.close(LATEST)

@@ -3,6 +3,7 @@
 import multiprocessing
 from pathlib import Path
 
+import psycopg
 import pytest
 from support.books import FORMER, GB, LATEST, LONG_AGO, OLDEST, Books, day, money
 from support.commands import radmeter
@@ -95,8 +96,6 @@ def test_the_database_itself_refuses_more_than_is_left(
 ) -> None:
     of_four_lines(books)
     import json
-
-    import psycopg
 
     note = {
         "invoice_id": books.documents()[0]["id"],
@@ -243,6 +242,73 @@ def test_a_document_of_which_nothing_is_left_can_be_void_and_its_octets_are_bill
     assert (same.restored, same.written, same.faults) == ([], [], [])
     books.close(LATEST)
     assert books.lines(LATEST, "acme") == [("usage", FORMER.first, 4 * GB, "4.00")]
+
+
+def test_a_wrong_rate_is_corrected_in_its_own_month(books: Books) -> None:
+    books.tenant("acme", tax_rate="19")
+    books.tenant("beta")
+    for name in ("acme", "beta"):
+        books.router(f"of {name}", name)
+        for month in (OLDEST, FORMER):
+            books.used(f"of {name}", day(month, 3), 4 * GB)
+    books.closed(OLDEST)
+    # acme's document of this month also adjusts the one before.
+    books.used("of acme", day(OLDEST, 4), GB)
+    number, other = books.closed(FORMER)
+    assert books.close(FORMER, "acme").before == ["acme"]
+    done = radmeter(books.dsn, "billing", "void", number, "--reason", "rate", "--yes", **place(books))
+    close = ("billing", "close", str(FORMER), "--tenant", "acme")
+    assert f"radmeter {' '.join(close)}" in done.output
+    books.rate("acme", FORMER.first, price="1")
+    # Who names nobody wants to go on where a close has stopped.
+    assert books.close(FORMER).before == ["acme", "beta"]
+    done = radmeter(books.dsn, *close, "--yes", **place(books))
+    assert done.exit_code == 0, done.errors
+    expected = [("usage", FORMER.first, 4 * GB, "4.00"), ("adjustment", OLDEST.first, GB, "0.50")]
+    assert books.lines(FORMER, "acme") == expected
+    assert books.close(FORMER, "acme").before == ["acme"]
+    # A draft of it is discarded and made anew as any other.
+    books.discard(FORMER, "acme")
+    assert books.lines(FORMER, "acme") == []
+    books.close(FORMER, "acme")
+    (again,) = books.issue(FORMER)
+    assert books.lines(FORMER, "acme") == expected
+    assert [(row["number"], row["status"], str(row["gross"])) for row in books.documents(month=FORMER)] == [
+        (number, "void", "2.98"),
+        (again, "issued", "5.36"),
+        (other, "issued", "2.00"),
+    ]
+    assert books.close(LATEST).drafts == []
+    assert sum(books.billed().values()) == 17 * GB
+    # And once more.
+    books.credit(again, voids=True)
+    books.rate("acme", FORMER.first, price="2")
+    books.close(FORMER, "acme")
+    assert books.lines(FORMER, "acme")[0] == ("usage", FORMER.first, 4 * GB, "8.00")
+
+
+def test_a_month_that_a_later_document_bills_again_is_not_billed_twice(books: Books) -> None:
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    books.used("lobby", day(FORMER, 3), 4 * GB)
+    (number,) = books.closed(FORMER)
+    books.credit(number, voids=True)
+    books.closed(LATEST)
+    assert books.lines(LATEST, "acme") == [("usage", FORMER.first, 4 * GB, "2.00")]
+    assert books.close(FORMER, "acme").drafts == []
+    assert sum(books.billed().values()) == 4 * GB
+
+
+def test_sql_closes_no_month_twice(books: Books) -> None:
+    acme = books.tenant("acme")
+    books.router("lobby", "acme")
+    books.used("lobby", day(LATEST, 3), GB)
+    freeze = "SELECT radmeter.freeze_usage(%s, %s, '{}')"
+    for work in (books.close, books.issue):
+        work(LATEST)
+        with pytest.raises(psycopg.Error, match="is closed already for one of the tenants") as caught:
+            books.connection.execute(freeze, (LATEST.first, [acme]))
+        assert caught.value.sqlstate == "RM001"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from support.billing_clock import set_clock
 from support.books import FORMER, GB, LATEST, Books, day
+from support.commands import radmeter
 from support.servers import Connection
 
 from radmeter.billing import content, issuing
@@ -56,6 +58,58 @@ def test_each_issuer_has_numbers_of_its_own(books: Books) -> None:
     )
     assert [*books.closed(LATEST)][1:] == ["Y-1", "Y-2"]
     assert numbers(books) == [1, 1, 2]
+
+
+def of_y_from(books: Books, first: int) -> None:
+    """Let an issuer Y issue all but acme's documents, with bare numbers from one on."""
+    books.issuer("Y", number_format="{number}")
+    books.connection.execute(
+        "UPDATE radmeter.tenants SET issuer_id = (SELECT id FROM radmeter.issuers WHERE name = 'Y') WHERE name > 'b'"
+    )
+    books.connection.execute(
+        "INSERT INTO radmeter.document_number SELECT id, 'invoice', 0, %s FROM radmeter.issuers WHERE name = 'Y'",
+        (first - 1,),
+    )
+
+
+def formats(books: Books, *options: str) -> None:
+    done = radmeter(books.dsn, "billing", "issuers", "set", *options)
+    assert done.exit_code == 0, done.errors
+
+
+def test_two_issuers_never_give_the_same_number(books: Books) -> None:
+    of_y_from(books, 10)
+    formats(books, "default", "--number-format", "1{number}")
+    books.close(LATEST)
+    before = books.everything()
+    # beta's would be 10, acme's and coda's both 11.
+    with pytest.raises(
+        StoreError, match=r'the number 11 is that of an invoice of the issuer "default" already'
+    ):
+        books.issue(LATEST)
+    assert books.everything() == before
+    formats(books, "Y", "--number-format", "Y{number}")
+    assert books.issue(LATEST) == ["11", "Y10", "Y11"]
+
+
+def test_a_credit_note_never_has_the_number_of_an_invoice(books: Books) -> None:
+    of_y_from(books, 11)
+    formats(books, "default", "--credit-format", "1{number}")
+    acme, *others = books.closed(LATEST)
+    assert others == ["11", "12"]
+    with pytest.raises(
+        StoreError, match=r"the number 11 is that of an invoice .*radmeter billing issuers set"
+    ):
+        books.credit(acme, "0.10")
+    formats(books, "default", "--credit-format", "C1{number}")
+    assert books.credit(acme, "0.10") == "C11"
+    # A table also refuses by itself.
+    other = '{"id": 99, "sequence": 99, "issuer_id": 2}'
+    with pytest.raises(psycopg.errors.UniqueViolation, match="C11"):
+        books.connection.execute(
+            "INSERT INTO credit_notes SELECT (jsonb_populate_record(note, %s)).* FROM credit_notes AS note",
+            (other,),
+        )
 
 
 def test_numbers_begin_again_each_year_if_the_issuer_wants_it(books: Books) -> None:

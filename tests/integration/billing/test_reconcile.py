@@ -181,3 +181,27 @@ def test_a_note_of_0_that_voids_comes_back(books: Books, server: Server) -> None
     assert books.reconcile().restored == [note]
     assert [row["status"] for row in books.documents(tenants=["acme"])] == ["void"]
     assert books.reconcile() == (3, [], [], [])
+
+
+@pytest.mark.parametrize("dumped", ["before", "issued", "void", "drafted"])
+def test_a_month_that_was_closed_anew_comes_back(books: Books, server: Server, dumped: str) -> None:
+    steps = {
+        "issued": lambda: books.closed(OLDEST),
+        "void": lambda: books.credit(books.documents(tenants=["acme"])[0]["number"], voids=True),
+        "drafted": lambda: books.close(OLDEST, "acme"),
+        "done": lambda: books.issue(OLDEST),
+    }
+    names = ["before", *steps]
+    for name in names[1 : names.index(dumped) + 1]:
+        steps[name]()
+    with restored(books, server):
+        for name in names[names.index(dumped) + 1 :]:
+            steps[name]()
+        before = comparable(books)
+        billed = books.billed()
+    result = books.reconcile()
+    assert result.faults == []
+    assert comparable(books) == before
+    assert books.billed() == billed
+    assert books.reconcile() == (4, [], [], [])
+    assert books.close(OLDEST, "acme").before == ["acme"]

@@ -398,7 +398,7 @@ def test_one_faulty_document_does_not_stop_the_others(
         made = invoice(connection, name, number=number)
         if name == "dcme":
             connection.execute("ALTER TABLE invoices DISABLE TRIGGER USER")
-            connection.execute("UPDATE invoices SET taxes = '[{\"tax\": \"much\"}]' WHERE id = %s", (made,))
+            connection.execute('UPDATE invoices SET taxes = \'[{"tax": "much"}]\' WHERE id = %s', (made,))
         if name == "bcme":
             connection.execute("ALTER TABLE invoice_lines DISABLE TRIGGER USER")
             connection.execute("UPDATE invoice_lines SET net = 9 WHERE invoice_id = %s", (made,))
@@ -423,7 +423,9 @@ def test_an_odd_number_of_octets_at_a_price_per_gib(
     router = money.router(connection, "lobby", owner)
     quantity = Decimal("4.656612873077392578125931322574615478")
     lines = [
-        money.line("1.40", usage_bytes=5_000_000_001, quantity=quantity, unit="GiB", unit_price=Decimal("0.3"))
+        money.line(
+            "1.40", usage_bytes=5_000_000_001, quantity=quantity, unit="GiB", unit_price=Decimal("0.3")
+        )
     ]
     money.document(connection, owner, lines, used={(router, DAY): (5_000_000_000, 1)})
     done = radmeter(
@@ -519,7 +521,9 @@ def test_credit_notes_are_listed_and_shown(database: str, connection: Connection
     made = invoice(connection)
     money.credit(connection, made, reason="outage", number=1, net="0.50")
     for month, names in (("2026-11", ["CN-2026-1"]), ("2026-10", [])):
-        listed = radmeter(database, "billing", "list", "--credit-notes", "--period", month, "--format", "json").json()
+        listed = radmeter(
+            database, "billing", "list", "--credit-notes", "--period", month, "--format", "json"
+        ).json()
         assert [note["number"] for note in listed] == names
     (note,) = radmeter(
         database, "billing", "list", "--credit-notes", "--tenant", "acme", "--format", "csv"
@@ -532,6 +536,9 @@ def test_credit_notes_are_listed_and_shown(database: str, connection: Connection
     assert shown.exit_code == 0, shown.errors
     for part in ("CN-2026-1, credit note of 2026-000001, for acme", "reason: outage", "net 0.50 EUR"):
         assert part in shown.output
-    assert radmeter(database, "billing", "show", "CN-2026-1", "--format", "json").json()["invoice"] == "2026-000001"
+    assert (
+        radmeter(database, "billing", "show", "CN-2026-1", "--format", "json").json()["invoice"]
+        == "2026-000001"
+    )
     assert "there is no invoice 'CN-2026-2'" in radmeter(database, "billing", "show", "CN-2026-2").errors
     assert radmeter(database, "billing", "list", "--credit-notes", "--status", "void").exit_code == 2

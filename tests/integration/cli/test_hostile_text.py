@@ -201,7 +201,9 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
         f"CREATE FUNCTION radmeter.{quoted(COLUMN)}() RETURNS int LANGUAGE sql AS 'SELECT 1'".encode()
     )
     connection.execute(f"ALTER TABLE radacct ADD COLUMN {quoted(COLUMN)} text".encode())
-    ((tenant,),) = connection.execute("SELECT id FROM radmeter.tenants WHERE name = %s", (HOSTILE,)).fetchall()
+    ((tenant,),) = connection.execute(
+        "SELECT id FROM radmeter.tenants WHERE name = %s", (HOSTILE,)
+    ).fetchall()
     invoice = documents_of_money.document(
         connection,
         tenant,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.billing_clock import set_clock
-from support.books import FORMER, GB, LATEST, Books, day
+from support.books import FORMER, GB, LATEST, OLDEST, Books, day
 from support.commands import radmeter
 from support.doctoring import Line, faults
 from support.servers import Server, installed
@@ -102,3 +102,22 @@ def test_a_directory_that_does_not_agree_with_the_database(
     (line, *_) = found()
     assert (line.level, line.remedy) == ("red", "radmeter billing reconcile")
     assert "the database lacks 1 document" in line.said
+
+
+@pytest.mark.parametrize("names", [(), ("acme",)])
+def test_a_month_that_was_discarded_waits_though_later_ones_are_closed(
+    books: Books, found: Callable[[], list[Line]], names: tuple[str, ...]
+) -> None:
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    for month in (OLDEST, FORMER, LATEST):
+        books.used("lobby", day(month, 3), GB)
+        books.closed(month) if month != FORMER else books.close(month)
+    books.discard(FORMER, *names)
+    assert said(found())[0] == (
+        "yellow",
+        f"{FORMER} has ended and is not closed",
+        f"radmeter billing close {FORMER}",
+    )
+    books.closed(FORMER)
+    assert str(FORMER) not in [each.said.split()[0] for each in found()]

@@ -340,10 +340,6 @@ TAKES_TEXT = {
         "'lines', to_json(%(text)s::text))))",
         "SELECT radmeter.add_credit_note(to_jsonb(%(text)s::text))",
         "SELECT radmeter.add_credit_note(jsonb_build_object('invoice_id', 1, 'net', %(text)s::text))",
-        "SELECT radmeter.restore_invoice(to_jsonb(%(text)s::text))",
-        "SELECT radmeter.restore_invoice(jsonb_build_object('id', 1, 'issuer_id', 1, 'number', %(text)s::text))",
-        "SELECT radmeter.restore_credit_note(to_jsonb(%(text)s::text))",
-        "SELECT radmeter.restore_credit_note(jsonb_build_object('id', 1, 'number', %(text)s::text))",
     ),
     "radmeter_ingest": (
         "SELECT radmeter.node_checkpoint(%(text)s)",

@@ -308,8 +308,6 @@ BILLINGS = {
     "issue_drafts",
     "month_ends",
     "note_close",
-    "restore_credit_note",
-    "restore_invoice",
     "set_billing_setting",
     "write_drafts",
     "add_issuer",
@@ -335,7 +333,15 @@ BILLINGS = {
     "used_seconds",
 }
 # The chain of audit_log, and logins of tenants.
-READERS |= {"assigned_until", "billing_settings", "month_ends", "audit_digest", "audit_faults", "chain_digest", "sees_more"}
+READERS |= {
+    "assigned_until",
+    "billing_settings",
+    "month_ends",
+    "audit_digest",
+    "audit_faults",
+    "chain_digest",
+    "sees_more",
+}
 NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
 PARTS |= {"count_number", "draw_numbers", "number_text"}
 PARTS |= {

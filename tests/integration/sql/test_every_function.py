@@ -12,6 +12,7 @@ INTEGRATION = Path(__file__).parents[1]
 WITHIN = {
     "add_credit_note": "test_credit.py",
     "billing_settings": "test_billing_settings.py",
+    "check_credit_note": "test_documents_never_change.py",
     "close_users": "test_closing_users.py",
     "count_number": "test_reconcile.py",
     "discard_drafts": "test_closing.py",
@@ -28,6 +29,7 @@ WITHIN = {
     "month_ends": "test_closing.py",
     "note_close": "test_closing.py",
     "number_text": "test_issuing.py",
+    "refuse_unended": "test_documents_never_change.py",
     "restore_credit_note": "test_reconcile.py",
     "restore_invoice": "test_reconcile.py",
     "set_billing_setting": "test_billing_settings.py",

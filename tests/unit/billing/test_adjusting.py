@@ -117,6 +117,15 @@ def test_an_adjustment_has_the_tax_of_its_month() -> None:
     assert tax_for({TAX: Billed(Decimal(1), 1), other: Billed(Decimal(1), 1)}, other) == other
 
 
+def test_the_tax_that_a_rate_has_of_its_own_does_not_hide_that_of_the_month() -> None:
+    """Part of the month had a rate with a tax of its own; the tenant's tax is another one since."""
+    own, later = Tax(Decimal(7)), Tax(Decimal(21))
+    before = {TAX: Billed(Decimal(1), 1), own: Billed(Decimal(1), 1)}
+    assert tax_for(before, later, [terms({"price": "1"}), terms({"price": "1", "tax_rate": "7"})]) == TAX
+    ruled = {TAX: Billed(Decimal(1), 1), TAX._replace(rule="reverse"): Billed(Decimal(1), 1)}
+    assert tax_for(ruled, later, [terms({"price": "1", "tax_rule": "reverse"})]) == TAX
+
+
 OCTETS = st.integers(0, 10**13)
 
 

@@ -176,7 +176,7 @@ def test_a_share_of_what_users_pay() -> None:
     (line,) = price({"share": "12.5"}, users_net="100.01")
     assert str(line.net) == "12.50"
     assert line.arithmetic == (
-        "12.5 % of 100.01 EUR, the net of the users' documents of 2026-10, = 12.50125 EUR, rounded half up: 12.50 EUR"
+        "12.5 % of 100.01 EUR, the net of what users are billed for 2026-10, = 12.50125 EUR, rounded half up: 12.50 EUR"
     )
 
 

@@ -23,7 +23,12 @@ from radmeter.billing.statements.words import LANGUAGES, language_of
         ("0.000000001", 0, "0.000000001", "0,000000001"),
         # 1 octet and 5,000,000,001 octets in GiB: 30 decimals.
         ("0.000000000931322574615478515625", 0, "0.000000000931322574615478515625", None),
-        ("4.656612873077392578125931322574615478515625", 0, "4.656612873077392578125931322574615478515625", None),
+        (
+            "4.656612873077392578125931322574615478515625",
+            0,
+            "4.656612873077392578125931322574615478515625",
+            None,
+        ),
     ],
 )
 def test_a_number_has_all_its_digits(number: str, digits: int, english: str, german: str | None) -> None:

@@ -18,7 +18,20 @@ EUR = Money(currency="EUR", digits=2)
 TAX = Tax(Decimal(20))
 VIENNA = ZoneInfo("Europe/Vienna")
 OCTOBER = month("2026-10")
-ALWAYS = (Price(None, Decimal("31.00")),)
+
+
+def price(
+    since: datetime.datetime | None,
+    amount: Decimal | str | int,
+    *,
+    period: str = "monthly",
+    zone: ZoneInfo = VIENNA,
+    name: str = "Gold",
+) -> Price:
+    return Price(since, Decimal(amount), period, zone, name)
+
+
+ALWAYS = (price(None, "31.00"),)
 
 
 def at(text: str, zone: ZoneInfo = VIENNA) -> datetime.datetime:
@@ -37,19 +50,19 @@ def lost(text: str, *, main: bool = True, zone: ZoneInfo = VIENNA) -> Change:
 def plan(
     *changes: Change, period: str = "monthly", prices: tuple[Price, ...] = ALWAYS, zone: ZoneInfo = VIENNA
 ) -> Plan:
-    return Plan(id=7, name="Gold", period=period, zone=zone, changes=changes, prices=prices)
+    return Plan(id=7, changes=changes, prices=[each._replace(period=period, zone=zone) for each in prices])
 
 
 def costs(of: Plan, wanted: Month = OCTOBER) -> list[tuple[int, int, str]]:
     """Return days and net of each line."""
     return [
         (line.period_start.day, (line.period_end - line.period_start).days, str(line.net))
-        for line in plan_lines(of, wanted, TAX, EUR)
+        for line in plan_lines(of, wanted, None, TAX, EUR)
     ]
 
 
 def test_a_plan_that_is_held_all_month_costs_its_price() -> None:
-    (line,) = plan_lines(plan(got("2026-05-05")), OCTOBER, TAX, EUR)
+    (line,) = plan_lines(plan(got("2026-05-05")), OCTOBER, None, TAX, EUR)
     assert (line.kind, line.plan_id, line.description, str(line.net)) == ("plan", 7, "Plan Gold", "31.00")
     assert line.arithmetic == "31.00 EUR per month x 31 of 31 days = 31.00 EUR"
     assert (line.quantity, line.unit, line.unit_price, line.per) == (Decimal(31), "day", Decimal("31.00"), 31)
@@ -98,27 +111,82 @@ def test_a_plan_that_is_the_main_one_and_a_further_one_is_charged_once() -> None
 
 
 def test_a_new_price_has_a_line_of_its_own() -> None:
-    prices = (*ALWAYS, Price(at("2026-10-11T08:00"), Decimal("62.00")))
+    prices = (*ALWAYS, price(at("2026-10-11T08:00"), "62.00"))
     assert costs(plan(got("2026-01-01"), prices=prices)) == [(1, 10, "10.00"), (11, 21, "42.00")]
 
 
 def test_a_price_that_is_given_again_makes_no_line() -> None:
-    prices = (*ALWAYS, Price(at("2026-10-11T08:00"), Decimal("31.0")))
+    prices = (*ALWAYS, price(at("2026-10-11T08:00"), "31.0"))
     assert costs(plan(got("2026-01-01"), prices=prices)) == [(1, 31, "31.00")]
 
 
+def test_a_day_has_the_period_that_the_price_of_then_was_for() -> None:
+    prices = [price(None, 10, period="daily"), price(at("2026-10-11T08:00"), 310)]
+    of = Plan(id=7, changes=[got("2026-01-01")], prices=prices)
+    assert costs(of, month("2026-09")) == [(1, 30, "300.00")]
+    assert costs(of) == [(1, 10, "100.00"), (11, 21, "210.00")]
+    assert costs(of, month("2026-11")) == [(1, 30, "310.00")]
+
+
+def test_the_same_amount_for_another_period_has_a_line_of_its_own() -> None:
+    prices = [price(None, 31), price(at("2026-10-11T08:00"), 31, period="weekly")]
+    of = Plan(id=7, changes=[got("2026-01-01")], prices=prices)
+    assert costs(of) == [(1, 10, "10.00"), (11, 21, "93.00")]
+
+
+def test_a_plan_that_becomes_one_time_costs_its_days_so_far_and_the_other_way_round() -> None:
+    once = price(at("2026-10-11T08:00"), 5, period="one-time")
+    of = Plan(id=7, changes=[got("2026-10-05")], prices=[*ALWAYS, once])
+    assert costs(of) == [(5, 6, "6.00")]
+    assert costs(Plan(id=7, changes=[got("2026-10-12")], prices=[*ALWAYS, once])) == [(12, 1, "5.00")]
+    first = price(None, 5, period="one-time")
+    monthly = price(at("2026-10-11T08:00"), 31)
+    of = Plan(id=7, changes=[got("2026-10-05")], prices=[first, monthly])
+    assert costs(of) == [(5, 1, "5.00"), (11, 21, "21.00")]
+
+
+def test_a_zone_that_changes_later_moves_no_day_before() -> None:
+    kiritimati = ZoneInfo("Pacific/Kiritimati")
+    changes = [got("2026-10-12T20:00"), lost("2026-10-20T20:00"), got("2026-10-26T20:00")]
+    moved = price(at("2026-10-24T08:00"), "31.00", zone=kiritimati)
+    assert costs(Plan(id=7, changes=changes, prices=[*ALWAYS, moved])) == [(12, 8, "8.00"), (27, 5, "5.00")]
+
+
+def test_a_plan_is_called_as_it_was_called() -> None:
+    renamed = price(at("2026-10-11T08:00"), "31.00", name="Silver")
+    of = Plan(id=7, changes=[got("2026-01-01")], prices=[*ALWAYS, renamed])
+    names = {
+        each: [line.description for line in plan_lines(of, month(each), None, TAX, EUR)]
+        for each in ("2026-09", "2026-10")
+    }
+    assert names == {"2026-09": ["Plan Gold"], "2026-10": ["Plan Silver"]}
+
+
+def test_a_day_belongs_to_the_tenant_whose_user_it_is_at_its_end() -> None:
+    changes = [got("2026-10-05")._replace(tenant=1), got("2026-10-12T10:00")._replace(tenant=2)]
+    of = Plan(id=7, changes=[*changes, lost("2026-10-20")], prices=ALWAYS)
+    assert [(part.start.day, part.end.day, part.tenant) for part in held(of, OCTOBER)] == [
+        (5, 12, 1),
+        (12, 20, 2),
+    ]
+    assert [str(line.net) for line in plan_lines(of, OCTOBER, 2, TAX, EUR)] == ["8.00"]
+    once = Plan(id=7, changes=changes, prices=[price(None, 5, period="one-time")])
+    assert list(plan_lines(once, OCTOBER, 2, TAX, EUR)) == []
+    assert [str(line.net) for line in plan_lines(once, OCTOBER, 1, TAX, EUR)] == ["5.00"]
+
+
 def test_what_costs_nothing_has_no_line() -> None:
-    prices = (Price(None, Decimal(0)), Price(at("2026-10-11"), Decimal("31.00")))
+    prices = (price(None, 0), price(at("2026-10-11"), "31.00"))
     assert costs(plan(got("2026-01-01"), prices=prices)) == [(11, 21, "21.00")]
     assert costs(plan(got("2026-01-01"), prices=())) == []
 
 
 def test_daily_and_weekly_prices() -> None:
-    daily = plan(got("2026-10-29"), period="daily", prices=(Price(None, Decimal("1.10")),))
-    (line,) = plan_lines(daily, OCTOBER, TAX, EUR)
+    daily = plan(got("2026-10-29"), period="daily", prices=(price(None, "1.10"),))
+    (line,) = plan_lines(daily, OCTOBER, None, TAX, EUR)
     assert (str(line.net), line.arithmetic) == ("3.30", "1.10 EUR per day x 3 days = 3.30 EUR")
-    weekly = plan(got("2026-01-01"), period="weekly", prices=(Price(None, Decimal("7.00")),))
-    (line,) = plan_lines(weekly, OCTOBER, TAX, EUR)
+    weekly = plan(got("2026-01-01"), period="weekly", prices=(price(None, "7.00"),))
+    (line,) = plan_lines(weekly, OCTOBER, None, TAX, EUR)
     assert (str(line.net), line.arithmetic) == ("31.00", "7.00 EUR per week x 31 / 7 days = 31.00 EUR")
 
 
@@ -162,8 +230,8 @@ def test_every_day_is_charged_once_to_whoever_is_held_at_its_end(zone: str, data
     prices = [
         *ALWAYS,
         *(
-            Price(begin + datetime.timedelta(minutes=each), Decimal(each % 5))
-            for each in data.draw(st.sets(st.integers(0, 400 * 1440), max_size=4))
+            price(begin + datetime.timedelta(minutes=each), each % 5)
+            for each in sorted(data.draw(st.sets(st.integers(0, 400 * 1440), max_size=4)))
         ),
     ]
     of = plan(*changes, prices=tuple(prices), zone=place)
@@ -184,7 +252,7 @@ def test_every_day_is_charged_once_to_whoever_is_held_at_its_end(zone: str, data
             sum(Fraction(part.price) * (part.end - part.start).days / each.days for part in parts) == expected
         )
         assert all(before.end <= after.start for before, after in pairwise(parts))
-        for line in plan_lines(of, each, TAX, EUR):
+        for line in plan_lines(of, each, None, TAX, EUR):
             amount = Fraction(line.quantity or 0) * Fraction(line.unit_price or 0) / line.per
             assert abs(amount - Fraction(line.net)) <= Fraction(1, 200)
 

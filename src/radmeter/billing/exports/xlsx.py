@@ -154,7 +154,9 @@ class _Pages:
         """Return the format that shows as many decimals as the value has."""
         count = len(value.partition(".")[2])
         if count not in self._decimals:
-            self._decimals[count] = self._book.add_format({"num_format": f"0.{'0' * count}" if count else "0"})
+            self._decimals[count] = self._book.add_format(
+                {"num_format": f"0.{'0' * count}" if count else "0"}
+            )
         return self._decimals[count]
 
 

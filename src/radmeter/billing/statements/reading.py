@@ -5,10 +5,11 @@ The queries read plain tables only, so that a tenant's login gets its own rows (
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from radmeter.billing.months import Month
 from radmeter.billing.statements.document import (
     Credit,
     DayUsage,
@@ -52,7 +53,7 @@ WHERE usage.invoice_id = ANY(%(documents)s)
 GROUP BY usage.invoice_id, usage.router_id, router.name, router.mac, 5
 ORDER BY usage.invoice_id, router.name, usage.router_id, 5"""
 
-HOW_TO_CLOSE = "`radmeter billing close {period:%Y-%m}` makes them"
+HOW_TO_CLOSE = "`radmeter billing close {period}` makes them"
 
 
 class DoesNotAddUp(StoreError):
@@ -74,13 +75,13 @@ def find_tenant(connection: Connection, name: str) -> int:
     return number
 
 
-def tenants_with_documents(connection: Connection, period: date) -> list[tuple[int, str]]:
+def tenants_with_documents(connection: Connection, period: Month) -> list[tuple[int, str]]:
     """Return the tenants that have documents of a month, by name."""
-    found = views.rows(connection, TENANTS, _month(period))
+    found = views.rows(connection, TENANTS, {"first": period.first, "next": period.end})
     return [(row["id"], row["name"]) for row in found]
 
 
-def read_statement(connection: Connection, period: date, name: str) -> Statement:
+def read_statement(connection: Connection, period: Month, name: str) -> Statement:
     """Return the statement of one tenant.
 
     Raises
@@ -92,15 +93,15 @@ def read_statement(connection: Connection, period: date, name: str) -> Statement
     """
     found = read_statements(connection, period, [find_tenant(connection, name)])
     if not found:
-        raise NotKnown(
-            f"tenant {name!r} has no documents of {period:%Y-%m}: {HOW_TO_CLOSE.format(period=period)}"
-        )
+        raise NotKnown(f"tenant {name!r} has no documents of {period}: {HOW_TO_CLOSE.format(period=period)}")
     return found[0]
 
 
-def read_statements(connection: Connection, period: date, tenants: Sequence[int]) -> list[Statement]:
+def read_statements(connection: Connection, period: Month, tenants: Sequence[int]) -> list[Statement]:
     """Return the statements of tenants, in the order of `tenants`. One without documents has none."""
-    documents = views.rows(connection, DOCUMENTS, {"tenants": list(tenants), **_month(period)})
+    documents = views.rows(
+        connection, DOCUMENTS, {"tenants": list(tenants), "first": period.first, "next": period.end}
+    )
     asked = {"documents": [row["id"] for row in documents]}
     parts = {
         query: _grouped(views.rows(connection, query, asked)) for query in (LINES, CREDITS, DAYS, ROUTERS)
@@ -120,16 +121,11 @@ def read_statements(connection: Connection, period: date, tenants: Sequence[int]
                 tenant=rows[0]["tenant"],
                 # That of the latest document, as it was copied; else the tenant's of today.
                 language=str(made[-1].terms.get("language") or rows[0]["language"]),
-                period=period,
+                period=period.first,
                 documents=made,
             )
         )
     return found
-
-
-def _month(period: date) -> dict[str, date]:
-    first = period.replace(day=1)
-    return {"first": first, "next": (first + timedelta(days=31)).replace(day=1)}
 
 
 def _grouped(rows: Sequence[Row]) -> dict[int, list[Row]]:

@@ -153,12 +153,14 @@ def test_a_spreadsheet_counts_with_what_it_can_hold(filled: str, tmp_path: Path)
     assert (sheet["G2"].value, sheet["G2"].number_format) == (77.5, "0.00")
     assert sum(row[6].value for row in sheet.iter_rows(min_row=2)) == pytest.approx(127.401)
     assert {row[6].number_format for row in sheet.iter_rows(min_row=2)} == {"0.00", "0.000"}
-    assert (sheet["C2"].value, sheet["C2"].number_format) == (datetime(2026, 10, 1), "yyyy-mm-dd")
+    assert (sheet["C2"].value, sheet["C2"].number_format) == (datetime(2026, 10, 1), "yyyy-mm-dd")  # noqa: DTZ001 # as openpyxl has it
     assert sheet["M2"].value == "2026-11-03T08:00:00.5Z"
     assert sheet.auto_filter.ref == "A1:P4"
     # Beyond 15 digits a double is another number.
     file = exported(filled, "lines", "xlsx", tmp_path / "z.xlsx")
-    assert "74.50580596923828125" in [row[12].value for row in openpyxl.load_workbook(file)["lines"].iter_rows()]
+    assert "74.50580596923828125" in [
+        row[12].value for row in openpyxl.load_workbook(file)["lines"].iter_rows()
+    ]
 
 
 def test_a_spreadsheet_says_no_time_of_today(filled: str, tmp_path: Path) -> None:
@@ -238,4 +240,7 @@ def test_credit_notes_are_beside_their_invoice(filled: str, connection: Connecti
     assert manifest(tmp_path / "x.csv")["totals_by_currency"] == {
         "EUR": {"rows": 1, "net": "10.00", "tax": "1.90", "gross": "11.90"}
     }
-    assert read(exported(filled, "credit-notes", "csv", tmp_path / "x.csv", *november, "--tenant", "kuwait")) == []
+    assert (
+        read(exported(filled, "credit-notes", "csv", tmp_path / "x.csv", *november, "--tenant", "kuwait"))
+        == []
+    )

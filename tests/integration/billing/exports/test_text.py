@@ -92,7 +92,7 @@ def test_decimal_comma_delimiter_and_byte_order_mark(hostile: str, tmp_path: Pat
         (("--from", "2026-10-01"), "give --period, or --from and --to"),
         (("--from", "2026-10-02", "--to", "2026-10-01"), "--to is before --from"),
         (("--period", "2026-10", "--to", "2026-11-01"), "are days of 2026-10"),
-        (("--period", "9999-12"), "no month after it"),
+        (("--period", "9999-12"), "the year is from 0002 to 9998"),
         (("--period", "october"), "is not a month"),
     ],
 )  # fmt: skip
