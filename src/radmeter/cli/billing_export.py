@@ -119,7 +119,7 @@ def export(
     \b
     invoices      documents that begin in the month, drafts and void ones too
     lines         their lines, with the arithmetic
-    credit-notes  those that were issued in the month (UTC), whichever month they credit
+    credit-notes  those issued in the month (UTC)
     router-days   what routers counted, by day, and whose they were
     user-periods  quota periods of users that begin in the month
     sessions      those online in the month, with the octets of its days

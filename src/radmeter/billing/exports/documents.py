@@ -123,7 +123,7 @@ CREDIT_NOTES = Table(
     {_DOCUMENTS}
     JOIN public.credit_notes AS note ON note.invoice_id = invoice.id
     WHERE note.issued_at >= {{first}}::timestamp AT TIME ZONE 'UTC'
-      AND note.issued_at < {{end}}::timestamp AT TIME ZONE 'UTC' AND {{whose}}""",  # noqa: S608 # constants
+      AND note.issued_at < {{end}}::timestamp AT TIME ZONE 'UTC' AND {{whose}}""",  # constants
     of_tenant=_OF_TENANT,
     order=("issued_at", "credit_note_id"),
     sums=("net", "tax", "gross"),
