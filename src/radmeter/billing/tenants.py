@@ -3,7 +3,7 @@
 import datetime
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from radmeter.billing.currencies import currency
@@ -17,7 +17,6 @@ from radmeter.quotas.calls import call
 ROLE = "radmeter_billing"
 # What takes a value away.
 NONE = ("none", "off", "")
-HOW_TO_FIND = "`radmeter tenants list --retired` lists them all"
 LIST = """
 SELECT tenant.id, tenant.name, tenant.currency, tenant.digits, tenant.timezone, tenant.legal_name, tenant.address,
        tenant.email, tenant.tax_id, tenant.tax_rate, tenant.tax_rule, tenant.language, issuer.name AS issuer,
@@ -54,6 +53,8 @@ FROM (SELECT router_id, from_day, tenant_id,
       WHERE router_id IN (SELECT router_id FROM radmeter.router_tenant WHERE tenant_id = %(id)s)) AS each
 JOIN radmeter.router_list AS router ON router.id = each.router_id
 WHERE each.tenant_id = %(id)s ORDER BY each.from_day, each.router_id"""
+
+IDS = "SELECT name, id FROM radmeter.tenants WHERE name = ANY (%(names)s)"
 
 
 class BadValue(ConfigurationError):
@@ -158,8 +159,16 @@ def find(connection: Connection, text: str) -> Row:
     number = re.fullmatch(r"[1-9][0-9]{0,17}", text) is not None
     found = views.rows(connection, NAMED, {"name": text, "number": number})
     if not found:
-        raise NotKnown(f"there is no tenant {text!r}: {HOW_TO_FIND}")
+        raise NotKnown(f"there is no tenant {text!r}: `radmeter tenants list` lists them")
     return found[0]
+
+
+def ids(connection: Connection, names: Collection[str]) -> dict[str, int]:
+    """Return the ids of tenants by their names. Raises NotKnown if there is none of a name, written exactly so."""
+    found = {row["name"]: int(row["id"]) for row in views.rows(connection, IDS, {"names": list(names)})}
+    if unknown := sorted({*names} - found.keys()):
+        raise NotKnown(f"there is no tenant {unknown[0]!r}: `radmeter tenants list` lists them")
+    return found
 
 
 def rates(connection: Connection, tenant_id: int) -> list[Row]:

@@ -31,7 +31,14 @@ from radmeter.units import counted
 # A day of a month lasts at most so long after the end of the month in UTC. 2 days are more than any zone is behind.
 MARGIN = 2 * DAY
 
-IS_CLOSED = "SELECT EXISTS (SELECT FROM radmeter.billing_close WHERE period = %s AND tenant_id IS NULL)"
+# What `reconcile` has made for a restored document of a user closes the month for that user only.
+IS_CLOSED = """
+SELECT EXISTS (SELECT FROM radmeter.billing_close
+               WHERE period = %s AND tenant_id IS NULL AND NOT settings ? 'restored')"""
+RESTORED = """
+SELECT invoice.username, invoice.of_tenant_id
+FROM public.invoices AS invoice JOIN radmeter.billing_close AS closed ON closed.id = invoice.close_id
+WHERE closed.period = %s AND closed.tenant_id IS NULL AND invoice.status <> 'void'"""
 CLOSED_MONTHS = "SELECT period FROM radmeter.billing_close WHERE tenant_id IS NULL AND period <= %s"
 # Plans that have never cost anything are nobody's line. Of what a plan is now, only the name is asked.
 PLANS = """
@@ -132,6 +139,7 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
             )
     again = _Again(connection, month)
     issuers = recipients.issuers(connection)
+    restored = set(connection.execute(RESTORED, (month.first,)).fetchall())
     drafts: list[Draft] = []
     unbilled: set[str] = set()
     for username in sorted({*plans.held, *top_ups, *again.usernames}):
@@ -153,7 +161,11 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
                     unbilled.add(username)
                 continue
             lines = [
-                *plans.lines(username, month, tenant_id, tax, payer.money),
+                *(
+                    ()
+                    if (username, tenant_id) in restored
+                    else plans.lines(username, month, tenant_id, tax, payer.money)
+                ),
                 *(
                     given_line(each, part, tax, payer.money, adjusts=part.start < month.first)
                     for each, part in gifts

@@ -329,7 +329,9 @@ def test_a_document_with_plans_of_an_erased_user_is_credited_not_void(books: Boo
     als, bos = (books.documents(username=name)[0]["number"] for name in ("al", "bo"))
     for name in ("al", "bo"):
         run(books, "people", "erase", name, "--yes")
-    with pytest.raises(StoreError, match=rf"{als} cannot become void: .* radmeter billing credit {als} --all"):
+    with pytest.raises(
+        StoreError, match=rf"{als} cannot become void: .* radmeter billing credit {als} --all"
+    ):
         books.credit(als, voids=True)
     books.credit(als)
     books.credit(bos, voids=True)

@@ -104,3 +104,29 @@ def test_an_idle_router_that_changes_hands_afterwards(
         ("base-fee", "2024-03", 31, "5.00"),
         ("base-fee", "2024-03", 31, "31.00"),
     ]
+
+
+def test_an_assignment_adjusts_a_later_month_also_after_an_earlier_one_was_closed_anew(
+    database: str, connection: Connection, tmp_path: Path
+) -> None:
+    set_up(database, tmp_path)
+    run(database, tmp_path, "routers", "assign", "copy", "--none", "--from", "2024-01-01")
+    for month in ("2024-01", "2024-02"):
+        close(database, tmp_path, month)
+    run(database, tmp_path, "billing", "discard", "2024-01", "--yes")
+    run(database, tmp_path, "routers", "assign", "copy", "--tenant", "acme", "--from", "2024-02-01")
+    # Days have passed since.
+    connection.execute(
+        """ALTER TABLE radmeter.billing_close DISABLE TRIGGER USER;
+           UPDATE radmeter.billing_close SET closed_at = closed_at - interval '4 days';
+           ALTER TABLE radmeter.billing_close ENABLE TRIGGER USER;
+           UPDATE radmeter.router_tenant SET assigned_at = assigned_at - interval '2 days'"""
+    )
+    for month in ("2024-01", "2024-03"):
+        close(database, tmp_path, month)
+    assert lines(connection) == [
+        ("base-fee", "2024-01", 31, "5.00"),
+        ("base-fee", "2024-02", 29, "5.00"),
+        ("base-fee", "2024-03", 62, "10.00"),
+        ("adjustment", "2024-02", None, "5.00"),
+    ]

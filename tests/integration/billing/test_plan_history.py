@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import radmeter
+from support.commands import radmeter, refused, run
 from support.servers import Connection, Server, installed
 
 
@@ -20,18 +20,6 @@ def _plans(database: str) -> None:
     run(database, "plans", "add", "basic", "--quota", "10MB", "--price", "9.90")
     run(database, "plans", "add", "gold", "--quota", "20MB", "--price", "0.0125")
     run(database, "plans", "add", "voucher", "--quota", "2MB", "--period", "one-time", "--price", "3")
-
-
-def run(database: str, *arguments: str) -> str:
-    done = radmeter(database, *arguments)
-    assert done.exit_code == 0, done.errors
-    return done.output
-
-
-def refused(database: str, *arguments: str) -> str:
-    done = radmeter(database, *arguments)
-    assert done.exit_code != 0, done.output
-    return " ".join(done.errors.split())
 
 
 def history(connection: Connection, username: str = "bob") -> list[tuple[Any, ...]]:
@@ -132,11 +120,11 @@ def test_a_users_tenant_is_set_by_name_or_number_in_a_list_too(
     ]  # fmt: skip
     users.write_text("username,plan,tenant\nbob,,\nann,basic,acme\neve,basic,none\nbob2,basic,beta\n")
     assert "4 unchanged" in run(database, "users", "import", str(users))
-    assert 'there is no tenant "who"' in refused(database, "users", "set", "bob", "--tenant", "who")
+    assert "there is no tenant 'who'" in refused(database, "users", "set", "bob", "--tenant", "who")
     assert 'there is no user "who" with a plan' in refused(
         database, "users", "set", "who", "--tenant", "acme"
     )
-    assert 'there is no tenant "who"' in refused(
+    assert "there is no tenant 'who'" in refused(
         database, "users", "add", "joe", "--plan", "basic", "--no-password", "--tenant", "who"
     )
     # Nothing of a refused user stays.

@@ -8,11 +8,22 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given as random
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from radmeter.billing.lines import Given, Line, Money, Tax
 from radmeter.billing.months import Month, day_begins, month, months
-from radmeter.billing.user_plans import Change, Plan, Price, TopUp, given, given_line, held, plan_lines, top_up_line
+from radmeter.billing.user_plans import (
+    Change,
+    Plan,
+    Price,
+    TopUp,
+    given,
+    given_line,
+    held,
+    plan_lines,
+    top_up_line,
+)
 
 EUR = Money(currency="EUR", digits=2)
 TAX = Tax(Decimal(20))
@@ -249,6 +260,7 @@ def test_a_top_up_costs_its_price() -> None:
 
 
 @pytest.mark.parametrize("zone", ["Europe/Vienna", "Pacific/Kiritimati", "America/St_Johns", "UTC"])
+@settings(deadline=None)  # the machine may be busy
 @random(data=st.data())
 def test_every_day_is_charged_once_to_whoever_is_held_at_its_end(zone: str, data: st.DataObject) -> None:
     place = ZoneInfo(zone)

@@ -19,12 +19,12 @@ from radmeter.billing.statements.document import (
     Statement,
     utc_day,
 )
+from radmeter.billing.tenants import ids
 from radmeter.database import views
 from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row
 from radmeter.errors import StoreError
 
-TENANT = "SELECT id, name FROM radmeter.tenants WHERE name = %(name)s"
 TENANTS = """
 SELECT tenant.id, tenant.name FROM radmeter.tenants AS tenant
 WHERE EXISTS (SELECT FROM public.invoices AS document
@@ -45,34 +45,23 @@ SELECT invoice_id, usage_date, sum(bytes_in) AS bytes_in, sum(bytes_out) AS byte
 FROM public.invoice_usage WHERE invoice_id = ANY(%(documents)s)
 GROUP BY invoice_id, usage_date ORDER BY invoice_id, usage_date"""
 ROUTERS = """
-SELECT usage.invoice_id, usage.router_id, router.name, router.mac::text AS mac,
+SELECT usage.invoice_id, usage.router_id, router.name, router.mac::text AS mac, router.timezone,
        date_trunc('month', usage.usage_date::timestamp)::date AS month, count(*) AS days,
        sum(usage.bytes_in) AS bytes_in, sum(usage.bytes_out) AS bytes_out
-FROM public.invoice_usage AS usage LEFT JOIN public.routers AS router ON router.id = usage.router_id
+FROM public.invoice_usage AS usage LEFT JOIN (
+    SELECT id, mac, coalesce(timezone, radmeter.setting_value('timezone')) AS timezone,
+           -- A discovered router is named by its MAC, but may send a name.
+           CASE WHEN status = 'discovered' THEN coalesce(nullif(nas_identifier, ''), name) ELSE name END AS name
+    FROM public.routers) AS router ON router.id = usage.router_id
 WHERE usage.invoice_id = ANY(%(documents)s)
-GROUP BY usage.invoice_id, usage.router_id, router.name, router.mac, 5
-ORDER BY usage.invoice_id, router.name, usage.router_id, 5"""
+GROUP BY usage.invoice_id, usage.router_id, router.name, router.mac, router.timezone, 6
+ORDER BY usage.invoice_id, router.name, usage.router_id, 6"""
 
 HOW_TO_CLOSE = "`radmeter billing close {period}` makes them"
 
 
 class DoesNotAddUp(StoreError):
     """The sums of a document are not those of its lines. It was changed by hand, or the database is damaged."""
-
-
-def find_tenant(connection: Connection, name: str) -> int:
-    """Return the id of a tenant.
-
-    Raises
-    ------
-    NotKnown
-        There is none of this name.
-    """
-    found = views.rows(connection, TENANT, {"name": name})
-    if not found:
-        raise NotKnown(f"there is no tenant {name!r}: `radmeter tenants list` lists them")
-    number: int = found[0]["id"]
-    return number
 
 
 def tenants_with_documents(connection: Connection, period: Month) -> list[tuple[int, str]]:
@@ -91,7 +80,7 @@ def read_statement(connection: Connection, period: Month, name: str) -> Statemen
     DoesNotAddUp
         A document is not the sum of its lines.
     """
-    found = read_statements(connection, period, [find_tenant(connection, name)])
+    found = read_statements(connection, period, list(ids(connection, [name]).values()))
     if not found:
         raise NotKnown(f"tenant {name!r} has no documents of {period}: {HOW_TO_CLOSE.format(period=period)}")
     return found[0]
@@ -178,6 +167,7 @@ def _document(
                 router_id=each["router_id"],
                 name=each["name"] or "",
                 mac=each["mac"],
+                timezone=each["timezone"] or "",
                 month=each["month"],
                 days=each["days"],
                 bytes_in=int(each["bytes_in"]),
