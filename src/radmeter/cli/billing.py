@@ -519,7 +519,7 @@ def _head(found: Mapping[str, Any]) -> list[str]:
         f"{found['period_start']} to {found['period_end']} (not included)",
     ]
     if found["issued_at"] is not None:
-        issuer = found["issuer"]["legal_name"] or found["issuer"]["name"]
+        issuer = found["issuer"].get("legal_name") or found["issuer"].get("name", "-")
         rows.append(f"issued {times.shown(found['issued_at'])} by {issuer}")
     return rows
 
