@@ -15,7 +15,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.billing', 0));
     IF (SELECT count(*) FROM public.invoices AS invoice WHERE invoice.id = ANY (p_invoices) AND invoice.status = 'draft')
             <> (SELECT count(DISTINCT id) FROM unnest(p_invoices) AS id) THEN
-        RAISE EXCEPTION 'a draft was issued or discarded meanwhile: look with "radmeter billing list --drafts", and try again'
+        RAISE EXCEPTION 'a draft was issued or discarded meanwhile: look with "radmeter billing list --status draft", and try again'
             USING ERRCODE = 'RM001';
     END IF;
     FOR v_issuer IN

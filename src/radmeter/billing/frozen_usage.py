@@ -47,14 +47,16 @@ FROM (SELECT owner.tenant_id, owner.from_day,
       FROM radmeter.router_tenant AS owner
       JOIN radmeter.router_list AS router ON router.id = owner.router_id AND router.merged_into IS NULL) AS span
 WHERE tenant_id = ANY (%(tenants)s) AND from_day < %(end)s"""
-# Closed months into which an assignment reaches that was made since the tenant's last close, or of a router that was
-# merged since then: other days of routers have another base fee, also without an octet. A day more, for what was not
-# committed yet when that close looked. What did not change comes to a difference of 0.
+# Closed months into which an assignment reaches that was made since the tenant's last close of that month or a later
+# one, or of a router that was merged since then: other days of routers have another base fee, also without an octet. An
+# earlier month that is closed anew adjusts none after it. A day more, for what was not committed yet when that close
+# looked. What did not change comes to a difference of 0.
 # Whose the days were before, nobody knows any more, so each tenant with a base fee looks at the month again.
 CHANGED_HANDS = """
 WITH last AS MATERIALIZED (
-    SELECT tenant_id, max(closed_at) - interval '1 day' AS closed_at FROM radmeter.billing_close
-    WHERE tenant_id = ANY (%(tenants)s) AND period < %(first)s GROUP BY tenant_id
+    SELECT DISTINCT tenant_id, period,
+           max(closed_at) OVER (PARTITION BY tenant_id ORDER BY period DESC) - interval '1 day' AS closed_at
+    FROM radmeter.billing_close WHERE tenant_id = ANY (%(tenants)s) AND period < %(first)s
 ), span AS (
     SELECT owner.from_day, greatest(owner.assigned_at, router.merged_at) AS at,
            lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
@@ -67,9 +69,8 @@ WITH last AS MATERIALIZED (
     WHERE span.at > (SELECT min(closed_at) FROM last)
     GROUP BY month.period
 )
-SELECT last.tenant_id, closed.period
-FROM last JOIN radmeter.billing_close AS closed ON closed.tenant_id = last.tenant_id AND closed.period < %(first)s
-JOIN changed ON changed.period = closed.period AND changed.at > last.closed_at
+SELECT last.tenant_id, last.period
+FROM last JOIN changed ON changed.period = last.period AND changed.at > last.closed_at
 WHERE EXISTS (SELECT FROM radmeter.tenant_rates AS rate
               WHERE rate.tenant_id = last.tenant_id AND rate.terms ? 'base_fee')"""
 # Closed months for which documents of users got lines since the tenant's last close, or became void: the share in them is

@@ -104,3 +104,29 @@ def test_an_idle_router_that_changes_hands_afterwards(
         ("base-fee", "2024-03", 31, "5.00"),
         ("base-fee", "2024-03", 31, "31.00"),
     ]
+
+
+def test_an_assignment_is_adjusted_though_an_earlier_month_was_closed_anew_since(
+    database: str, connection: Connection, tmp_path: Path
+) -> None:
+    set_up(database, tmp_path)
+    run(database, tmp_path, "routers", "assign", "copy", "--none", "--from", "2024-01-01")
+    close(database, tmp_path, "2024-01")
+    close(database, tmp_path, "2024-02")
+    run(database, tmp_path, "billing", "issue", "2024-02", "--yes")
+    run(database, tmp_path, "billing", "discard", "2024-01", "--yes")
+    run(database, tmp_path, "routers", "assign", "copy", "--tenant", "acme", "--from", "2024-01-01")
+    # February was closed four days ago, and the router assigned three days ago.
+    connection.execute("ALTER TABLE radmeter.billing_close DISABLE TRIGGER USER")
+    connection.execute("UPDATE radmeter.billing_close SET closed_at = closed_at - interval '4 days'")
+    connection.execute("UPDATE radmeter.router_tenant SET assigned_at = assigned_at - interval '3 days'")
+    connection.execute("ALTER TABLE radmeter.billing_close ENABLE TRIGGER USER")
+    close(database, tmp_path, "2024-01")
+    run(database, tmp_path, "billing", "issue", "2024-01", "--yes")
+    close(database, tmp_path, "2024-03")
+    assert lines(connection) == [
+        ("base-fee", "2024-01", 62, "10.00"),
+        ("base-fee", "2024-02", 29, "5.00"),
+        ("base-fee", "2024-03", 62, "10.00"),
+        ("adjustment", "2024-02", None, "5.00"),
+    ]
