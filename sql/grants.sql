@@ -44,9 +44,6 @@ BEGIN
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
         -- For `radmeter billing export`: the octets of a session by day.
         GRANT SELECT ON radmeter.session_slice TO radmeter_reader;
-        -- For `radmeter billing statement` and `radmeter report`.
-        GRANT SELECT ON radmeter.tenants, radmeter.router_tenant, public.invoice_lines, public.invoice_usage,
-            public.credit_notes TO radmeter_reader;
         -- For `radmeter doctor`, `migrate status` and `migrate history`.
         GRANT SELECT ON radmeter.alembic_version, radmeter.sql_file, radmeter.migration_log, radmeter.decimal_change,
             radmeter.session_month, radmeter.adoption, radmeter.backfill, radmeter.backfill_rejected,
@@ -117,8 +114,6 @@ BEGIN
             radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
             radmeter.plan_prices, radmeter.billing_close
             TO radmeter_billing;
-        GRANT SELECT ON radmeter.tenants, radmeter.router_tenant, public.invoice_lines, public.invoice_usage,
-            public.credit_notes TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),
             radmeter.month_day(date, smallint), radmeter.anchor_day(text, smallint, date),

@@ -45,6 +45,21 @@ def radmeter(dsn: str | None, *arguments: str | Path, **environment: str) -> Res
     return Result(exit_code, output.getvalue(), errors.getvalue())
 
 
+def run(dsn: str, *arguments: str | Path) -> str:
+    """Run a command that succeeds. Return its output."""
+    done = radmeter(dsn, *arguments)
+    assert done.exit_code == 0, done.errors
+    return done.output
+
+
+def refused(dsn: str, *arguments: str | Path) -> str:
+    """Run a command that fails, and says why. Return that, as one line."""
+    done = radmeter(dsn, *arguments)
+    assert done.exit_code != 0, done.output
+    assert "Traceback" not in done.errors
+    return " ".join(done.errors.split())
+
+
 def radmeter_into(
     output: TextIO, errors: TextIO, dsn: str | None, *arguments: str | Path, **environment: str
 ) -> int:

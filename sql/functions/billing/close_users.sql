@@ -11,7 +11,10 @@ DECLARE
     v_close bigint;
 BEGIN
     PERFORM radmeter.refuse_unended(p_period, NULL);
-    INSERT INTO radmeter.billing_close (period, tenant_id, settings) VALUES (p_period, NULL, p_settings)
+    INSERT INTO radmeter.billing_close (period, tenant_id, run, settings)
+    SELECT p_period, NULL, coalesce(max(former.run), 0) + 1, p_settings FROM radmeter.billing_close AS former
+    -- Made by radmeter.restore_invoice for single users.
+    WHERE former.period = p_period AND former.tenant_id IS NULL AND former.settings ? 'restored'
     RETURNING id INTO v_close;
     RETURN v_close;
 END;

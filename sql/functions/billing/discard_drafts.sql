@@ -17,7 +17,8 @@ BEGIN
                       WHERE closed.period = p_period AND (p_tenants IS NULL OR closed.tenant_id = ANY (p_tenants))
                         -- Of a month that was closed anew the documents of before are void, and stay.
                         AND NOT EXISTS (SELECT FROM radmeter.billing_close AS later
-                                        WHERE later.period = closed.period AND later.tenant_id = closed.tenant_id
+                                        WHERE later.period = closed.period
+                                          AND later.tenant_id IS NOT DISTINCT FROM closed.tenant_id
                                           AND later.run > closed.run));
     SELECT invoice.number INTO v_issued FROM public.invoices AS invoice
     WHERE invoice.close_id = ANY (v_closes) AND invoice.status <> 'draft' ORDER BY invoice.id LIMIT 1;

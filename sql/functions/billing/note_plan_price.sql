@@ -1,5 +1,5 @@
--- radmeter.note_plan_price(): statement trigger on plans. Notes what a plan costs since when, for which period, in
--- which time zone, and how it is called, in radmeter.plan_prices. What a plan was first holds since ever; a
+-- radmeter.note_plan_price(): statement trigger on plans. Notes what a plan costs since when, for which period, and in
+-- which time zone, in radmeter.plan_prices. What a plan was first holds since ever; a
 -- number that was given before holds from now on.
 -- changed_rows are the new rows. An UPDATE has former_rows, too.
 -- The columns are not named by the trigger: then PostgreSQL would not let their types change (decimal_columns.py).
@@ -9,23 +9,22 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone, name)
+        INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone)
         SELECT changed.id,
                CASE WHEN EXISTS (SELECT FROM radmeter.plan_prices AS known WHERE known.plan_id = changed.id)
                     THEN clock_timestamp() ELSE '-infinity' END,
-               changed.price::text::numeric, changed.quota_type, changed.timezone, changed.name
+               changed.price::text::numeric, changed.quota_type, changed.timezone
         FROM changed_rows AS changed
         ON CONFLICT (plan_id, at) DO UPDATE SET
-            price = excluded.price, quota_type = excluded.quota_type, timezone = excluded.timezone, name = excluded.name;
+            price = excluded.price, quota_type = excluded.quota_type, timezone = excluded.timezone;
     ELSE
-        INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone, name)
-        SELECT changed.id, clock_timestamp(), changed.price::text::numeric, changed.quota_type, changed.timezone,
-               changed.name
+        INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone)
+        SELECT changed.id, clock_timestamp(), changed.price::text::numeric, changed.quota_type, changed.timezone
         FROM changed_rows AS changed JOIN former_rows AS former ON former.id = changed.id
-        WHERE (changed.price::text::numeric, changed.quota_type, changed.timezone, changed.name)
-              IS DISTINCT FROM (former.price::text::numeric, former.quota_type, former.timezone, former.name)
+        WHERE (changed.price::text::numeric, changed.quota_type, changed.timezone)
+              IS DISTINCT FROM (former.price::text::numeric, former.quota_type, former.timezone)
         ON CONFLICT (plan_id, at) DO UPDATE SET
-            price = excluded.price, quota_type = excluded.quota_type, timezone = excluded.timezone, name = excluded.name;
+            price = excluded.price, quota_type = excluded.quota_type, timezone = excluded.timezone;
     END IF;
     RETURN NULL;
 END;

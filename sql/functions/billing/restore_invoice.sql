@@ -5,7 +5,8 @@
 -- Also makes the issuer and the tenant again, if the database has forgotten them, too. The caller holds the lock
 -- radmeter.billing. Returns invoices.id. Writes radmeter.issuers, tenants, billing_close, document_number, invoices,
 -- invoice_lines, invoice_usage, audit_log.
--- SQLSTATE RM001, with the reason: something else is in its place.
+-- SQLSTATE RM001, with the reason: something else is in its place, or its issuer, tenant, a router, plan or top-up is
+-- another one by now.
 CREATE OR REPLACE FUNCTION radmeter.restore_invoice(p_document jsonb) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -15,25 +16,41 @@ DECLARE
     v_recipient jsonb := p_document -> 'recipient';
     v_issuer jsonb := p_document -> 'issuer';
     v_close jsonb := p_document -> 'close';
+    v_new_issuer radmeter.issuers%ROWTYPE;
     v_close_id bigint;
     v_run integer;
     v_found record;
     v_id bigint := (p_document ->> 'id')::bigint;
 BEGIN
-    INSERT INTO radmeter.issuers (id, name, legal_name, address, tax_id)
-    SELECT v_given.issuer_id, v_issuer ->> 'name', v_issuer ->> 'legal_name', v_issuer ->> 'address', v_issuer ->> 'tax_id'
-    WHERE NOT EXISTS (SELECT FROM radmeter.issuers WHERE id = v_given.issuer_id);
+    PERFORM radmeter.refuse_others(p_document);
+    IF NOT EXISTS (SELECT FROM radmeter.issuers WHERE id = v_given.issuer_id) THEN
+        SELECT known.id, known.name, v_issuer ->> 'legal_name', v_issuer ->> 'address', v_issuer ->> 'tax_id',
+               known.number_format, known.credit_format, known.yearly, known.at
+        INTO v_new_issuer
+        FROM jsonb_to_recordset(p_document -> 'known') AS known (
+            kind text, id bigint, name text, at timestamptz, number_format text, credit_format text, yearly boolean)
+        WHERE known.kind = 'issuer';
+        -- Its formats must not be those of an issuer that was added since.
+        PERFORM radmeter.check_issuer(v_new_issuer);
+        IF EXISTS (SELECT FROM radmeter.issuers WHERE name = v_new_issuer.name) THEN
+            RAISE EXCEPTION 'the issuer "%" of % is another one in the database: rename that one first',
+                v_new_issuer.name, v_given.number USING ERRCODE = 'RM001';
+        END IF;
+        INSERT INTO radmeter.issuers SELECT (v_new_issuer).*;
+    END IF;
     IF v_given.tenant_id IS NOT NULL AND NOT EXISTS (SELECT FROM radmeter.tenants WHERE id = v_given.tenant_id) THEN
         IF EXISTS (SELECT FROM radmeter.tenants WHERE name = v_recipient ->> 'name') THEN
             RAISE EXCEPTION 'the tenant "%" of % is another one in the database: rename that one first',
                 v_recipient ->> 'name', v_given.number USING ERRCODE = 'RM001';
         END IF;
         INSERT INTO radmeter.tenants (id, name, currency, digits, timezone, legal_name, address, email, tax_id, tax_rate,
-                                      tax_rule, language, issuer_id)
+                                      tax_rule, language, issuer_id, created_at)
         VALUES (v_given.tenant_id, v_recipient ->> 'name', v_given.currency, v_given.digits,
                 p_document #>> '{terms,timezone}', v_recipient ->> 'legal_name', v_recipient ->> 'address',
                 v_recipient ->> 'email', v_recipient ->> 'tax_id', coalesce((v_recipient ->> 'tax_rate')::numeric, 0),
-                v_recipient ->> 'tax_rule', p_document #>> '{terms,language}', v_given.issuer_id);
+                v_recipient ->> 'tax_rule', p_document #>> '{terms,language}', v_given.issuer_id,
+                (SELECT known.at FROM jsonb_to_recordset(p_document -> 'known') AS known (kind text, id bigint, at timestamptz)
+                 WHERE known.kind = 'tenant' AND known.id = v_given.tenant_id));
     END IF;
     PERFORM setval(pg_get_serial_sequence(sequence.of_table, 'id'), sequence.highest)
     FROM (SELECT 'radmeter.issuers' AS of_table, max(id) AS highest FROM radmeter.issuers
@@ -48,12 +65,27 @@ BEGIN
     SELECT closed.id, closed.run INTO v_close_id, v_run FROM radmeter.billing_close AS closed
     WHERE closed.period = v_given.period_start AND closed.tenant_id IS NOT DISTINCT FROM v_given.tenant_id
     ORDER BY closed.run DESC LIMIT 1;
-    IF NOT FOUND OR v_given.tenant_id IS NOT NULL AND EXISTS (
+    -- The dump has the drafts of a close that was discarded after it.
+    IF EXISTS (SELECT FROM radmeter.billing_close AS stale
+               WHERE stale.id = v_close_id
+                 AND (stale.closed_at, stale.closed_by, stale.snapshot, stale.settings - 'restored') IS DISTINCT FROM (
+                     (v_close ->> 'closed_at')::timestamptz, v_close ->> 'closed_by', v_close ->> 'snapshot',
+                     v_close -> 'settings'))
+            AND NOT EXISTS (SELECT FROM public.invoices AS invoice
+                            WHERE invoice.close_id = v_close_id AND invoice.status <> 'draft') THEN
+        DELETE FROM public.invoices AS invoice WHERE invoice.close_id = v_close_id;
+        DELETE FROM radmeter.billing_close AS closed WHERE closed.id = v_close_id;
+        v_close_id := NULL;
+        v_run := v_run - 1;
+    END IF;
+    IF v_close_id IS NULL OR v_given.tenant_id IS NOT NULL AND EXISTS (
             -- The month was closed anew after that.
             SELECT FROM public.invoices AS invoice WHERE invoice.close_id = v_close_id AND invoice.status = 'void') THEN
         INSERT INTO radmeter.billing_close (period, tenant_id, run, closed_at, closed_by, snapshot, settings)
-        VALUES (v_given.period_start, v_given.tenant_id, coalesce(v_run, 0) + 1, (v_close ->> 'closed_at')::timestamptz, v_close ->> 'closed_by',
-                v_close ->> 'snapshot', v_close -> 'settings')
+        VALUES (v_given.period_start, v_given.tenant_id, coalesce(v_run, 0) + 1, (v_close ->> 'closed_at')::timestamptz,
+                v_close ->> 'closed_by', v_close ->> 'snapshot',
+                -- Other users' drafts are forgotten: the month is to be closed for them.
+                (v_close -> 'settings') || CASE WHEN v_given.tenant_id IS NULL THEN '{"restored": true}'::jsonb ELSE '{}' END)
         RETURNING id INTO v_close_id;
     END IF;
     SELECT invoice.id, invoice.status, invoice.number INTO v_found FROM public.invoices AS invoice

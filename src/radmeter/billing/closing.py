@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from radmeter import waits
 from radmeter.billing import frozen_usage, overlooked, recipients, user_closing
 from radmeter.billing.adjusting import adjust, tax_for
+from radmeter.billing.documents import by_currency
 from radmeter.billing.lines import Line, totals
 from radmeter.billing.months import Month
 from radmeter.billing.pricing import price_month
@@ -147,10 +148,7 @@ def _close(connection: Connection, month: Month, names: Sequence[str]) -> Result
 
 def sums(drafts: Sequence[Closed]) -> dict[str, Decimal]:
     """Return the sum of drafts with tax, by currency."""
-    found: dict[str, Decimal] = {}
-    for draft in drafts:
-        found[draft.currency] = found.get(draft.currency, Decimal(0)) + draft.gross
-    return dict(sorted(found.items()))
+    return by_currency((draft.currency, draft.gross) for draft in drafts)
 
 
 def _close_tenants(

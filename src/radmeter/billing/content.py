@@ -25,7 +25,7 @@ SELECT invoice.id, invoice.username, invoice.tenant_id, invoice.of_tenant_id, in
        invoice.number, invoice.usage_bytes, invoice.net, invoice.tax, invoice.amount AS gross, invoice.taxes,
        invoice.recipient, invoice.issuer, invoice.terms, invoice.issued_at, invoice.issued_by,
        json_build_object('closed_at', closed.closed_at, 'closed_by', closed.closed_by, 'snapshot', closed.snapshot,
-                         'settings', closed.settings) AS close
+                         'settings', closed.settings - 'restored') AS close
 FROM public.invoices AS invoice JOIN radmeter.billing_close AS closed ON closed.id = invoice.close_id
 WHERE invoice.id = ANY (%(ids)s)"""
 LINES = """
@@ -35,6 +35,31 @@ FROM public.invoice_lines WHERE invoice_id = ANY (%(ids)s) ORDER BY invoice_id, 
 USAGE = """
 SELECT invoice_id, router_id, usage_date::text, bytes_in, bytes_out
 FROM public.invoice_usage WHERE invoice_id = ANY (%(ids)s) ORDER BY invoice_id, router_id, usage_date"""
+# Who has an id of the document, to see after a restore whether somebody else has it by then. They may be renamed later.
+KNOWN = """
+SELECT invoice.id AS invoice_id, known.*
+FROM public.invoices AS invoice
+CROSS JOIN LATERAL (
+    SELECT 'issuer' AS kind, issuer.id, issuer.name, NULL AS mac, issuer.created_at AS at, issuer.number_format,
+           issuer.credit_format, issuer.yearly
+    FROM radmeter.issuers AS issuer WHERE issuer.id = invoice.issuer_id
+    UNION ALL
+    SELECT 'tenant', tenant.id, tenant.name, NULL, tenant.created_at, NULL, NULL, NULL
+    FROM radmeter.tenants AS tenant WHERE tenant.id IN (invoice.tenant_id, invoice.of_tenant_id)
+    UNION ALL
+    SELECT 'router', router.id, router.name, router.mac::text, router.created_at, NULL, NULL, NULL
+    FROM public.routers AS router
+    WHERE router.id IN (SELECT usage.router_id FROM public.invoice_usage AS usage WHERE usage.invoice_id = invoice.id)
+    UNION ALL
+    SELECT 'plan', plan.id, plan.name, NULL, NULL, NULL, NULL, NULL
+    FROM public.plans AS plan
+    WHERE plan.id IN (SELECT line.plan_id FROM public.invoice_lines AS line WHERE line.invoice_id = invoice.id)
+    UNION ALL
+    SELECT 'top-up', top_up.id, top_up.username, NULL, top_up.added_at, NULL, NULL, NULL
+    FROM public.top_ups AS top_up
+    WHERE top_up.id IN (SELECT line.top_up_id FROM public.invoice_lines AS line WHERE line.invoice_id = invoice.id)
+) AS known
+WHERE invoice.id = ANY (%(ids)s) ORDER BY invoice.id, known.kind, known.id"""
 NOTES = """
 SELECT note.id, note.issuer_id, note.number_year, note.sequence, note.number, note.currency, note.digits, note.net,
        note.tax, note.amount AS gross, note.taxes, note.reason, note.voids, note.recipient, note.issuer,
@@ -67,6 +92,9 @@ def invoices(connection: Connection, ids: Sequence[int]) -> Iterator[dict[str, A
         lines: dict[int, list[Row]] = defaultdict(list)
         for row in rows(connection, LINES, values):
             lines[row.pop("invoice_id")].append(row)
+        known: dict[int, list[Row]] = defaultdict(list)
+        for row in rows(connection, KNOWN, values):
+            known[row.pop("invoice_id")].append(row)
         usage = {
             invoice: [list(each[1:]) for each in some]
             for invoice, some in groupby(connection.execute(USAGE, values), lambda row: row[0])
@@ -80,6 +108,10 @@ def invoices(connection: Connection, ids: Sequence[int]) -> Iterator[dict[str, A
                 **_plain(row),
                 "lines": [_plain(line) for line in lines[document_id]],
                 "usage": usage.get(document_id, []),
+                "known": [
+                    {name: value for name, value in _plain(each).items() if value is not None}
+                    for each in known[document_id]
+                ],
             }
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from radmeter.billing.closing import alone
 from radmeter.billing.months import Month
 from radmeter.billing.settings import ROLE
+from radmeter.billing.tenants import ids
 from radmeter.database.connection import Connection, explained_errors
-from radmeter.database.views import NotKnown
 
 
 def discard(connection: Connection, month: Month, names: Sequence[str] = ()) -> tuple[int, int]:
@@ -20,17 +20,8 @@ def discard(connection: Connection, month: Month, names: Sequence[str] = ()) -> 
         A document of the month is issued.
     """
     with explained_errors(ROLE), alone(connection), connection.transaction():
-        ids = None
-        if names:
-            known: dict[str, int] = dict(
-                connection.execute(
-                    "SELECT name, id FROM radmeter.tenants WHERE name = ANY (%s)", (list(names),)
-                ).fetchall()
-            )
-            if unknown := sorted({*names} - known.keys()):
-                raise NotKnown(f"there is no tenant {unknown[0]!r}: `radmeter tenants list` lists them")
-            ids = list(known.values())
+        tenants = [*ids(connection, names).values()] if names else None
         ((closes, drafts),) = connection.execute(
-            "SELECT closes, drafts FROM radmeter.discard_drafts(%s, %s::bigint[])", (month.first, ids)
+            "SELECT closes, drafts FROM radmeter.discard_drafts(%s, %s::bigint[])", (month.first, tenants)
         ).fetchall()
     return closes, drafts

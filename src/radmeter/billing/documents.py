@@ -1,9 +1,10 @@
 """Reads documents: lists of invoices and credit notes, one with its lines, and what a command of money is about."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from radmeter.billing.months import Month
+from radmeter.billing.tenants import ids
 from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row, rows
 
@@ -72,7 +73,6 @@ SELECT id, number, issued_at, net, tax, amount AS gross, reason, voids, currency
 FROM public.credit_notes WHERE invoice_id = %(id)s ORDER BY id"""
 DETAIL = "SELECT taxes, recipient, issuer, terms FROM public.invoices WHERE id = %(id)s"
 OF_USER = "SELECT id FROM public.invoices WHERE username = %(username)s LIMIT 1"
-TENANTS = "SELECT name FROM radmeter.tenants WHERE name = ANY (%(names)s)"
 
 
 def documents(
@@ -94,9 +94,7 @@ def documents(
         There is no tenant of a name, or no invoice for the user.
     """
     if tenants:
-        known = {row["name"] for row in rows(connection, TENANTS, {"names": list(tenants)})}
-        if unknown := sorted({*tenants} - known):
-            raise NotKnown(f"there is no tenant {unknown[0]!r}: `radmeter tenants list` lists them")
+        ids(connection, tenants)  # a mistyped name is no tenant without documents
     found = rows(
         connection,
         LIST,
@@ -153,9 +151,14 @@ def whole(connection: Connection, document: Row) -> Row:
 
 def sums(found: Sequence[Row]) -> dict[str, Decimal]:
     """Return the sums of documents with tax, by currency."""
+    return by_currency((row["currency"], row["gross"]) for row in found)
+
+
+def by_currency(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
+    """Return the sums of amounts, in the order of their currencies."""
     total: dict[str, Decimal] = {}
-    for row in found:
-        total[row["currency"]] = total.get(row["currency"], Decimal(0)) + row["gross"]
+    for currency, amount in amounts:
+        total[currency] = total.get(currency, Decimal(0)) + amount
     return dict(sorted(total.items()))
 
 

@@ -29,8 +29,8 @@ class Due(NamedTuple):
     in_use
         A month was closed already, or a tenant has a rate.
     to_close
-        The first month that has ended everywhere, has settled, and is not closed for all; or an earlier one that was left
-        out, for a tenant or the users.
+        The first month that has ended everywhere, has settled, and is not closed for all; or an earlier one that was
+        left out, for a tenant or the users.
     drafts, drafts_of
         How many drafts there are, and the first of their months.
     """

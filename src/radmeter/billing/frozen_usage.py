@@ -47,46 +47,43 @@ FROM (SELECT owner.tenant_id, owner.from_day,
       FROM radmeter.router_tenant AS owner
       JOIN radmeter.router_list AS router ON router.id = owner.router_id AND router.merged_into IS NULL) AS span
 WHERE tenant_id = ANY (%(tenants)s) AND from_day < %(end)s"""
-# Closed months into which an assignment reaches that was made since the tenant's last close of that month or a later
-# one, or of a router that was merged since then: other days of routers have another base fee, also without an octet. An
-# earlier month that is closed anew adjusts none after it. A day more, for what was not committed yet when that close
-# looked. What did not change comes to a difference of 0.
-# Whose the days were before, nobody knows any more, so each tenant with a base fee looks at the month again.
+# Closed months into which an assignment reaches that was made since they were last looked at, or of a router that was
+# merged since then: other days of routers have another base fee, also without an octet. A month is looked at by its own
+# close and by those of later months. A day more, for what was not committed yet when that close looked. What did not
+# change comes to a difference of 0.
 CHANGED_HANDS = """
-WITH last AS MATERIALIZED (
-    SELECT DISTINCT tenant_id, period,
-           max(closed_at) OVER (PARTITION BY tenant_id ORDER BY period DESC) - interval '1 day' AS closed_at
+WITH looked AS MATERIALIZED (
+    SELECT tenant_id, period,
+           max(closed_at) OVER (PARTITION BY tenant_id ORDER BY period DESC) - interval '1 day' AS at
     FROM radmeter.billing_close WHERE tenant_id = ANY (%(tenants)s) AND period < %(first)s
-), span AS (
-    SELECT owner.from_day, greatest(owner.assigned_at, router.merged_at) AS at,
-           lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
-    FROM radmeter.router_tenant AS owner JOIN radmeter.router_list AS router ON router.id = owner.router_id
-), changed AS MATERIALIZED (
-    SELECT month.period, max(span.at) AS at
-    FROM (SELECT DISTINCT period FROM radmeter.billing_close WHERE period < %(first)s) AS month
-    JOIN span ON span.from_day < (month.period + interval '1 month')::date
-         AND (span.until_day IS NULL OR span.until_day > month.period)
-    WHERE span.at > (SELECT min(closed_at) FROM last)
-    GROUP BY month.period
+), span AS MATERIALIZED (
+    -- Few are new, and those of an import are alike.
+    SELECT DISTINCT every.from_day, every.until_day, every.at
+    FROM (SELECT owner.from_day, greatest(owner.assigned_at, router.merged_at) AS at,
+                 lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
+          FROM radmeter.router_tenant AS owner
+          JOIN radmeter.router_list AS router ON router.id = owner.router_id) AS every
+    WHERE every.at > (SELECT min(looked.at) FROM looked)
 )
-SELECT last.tenant_id, last.period
-FROM last JOIN changed ON changed.period = last.period AND changed.at > last.closed_at
+SELECT DISTINCT looked.tenant_id, looked.period
+FROM looked JOIN span ON span.at > looked.at AND span.from_day < (looked.period + interval '1 month')::date
+     AND (span.until_day IS NULL OR span.until_day > looked.period)
 WHERE EXISTS (SELECT FROM radmeter.tenant_rates AS rate
-              WHERE rate.tenant_id = last.tenant_id AND rate.terms ? 'base_fee')"""
-# Closed months for which documents of users got lines since the tenant's last close, or became void: the share in them is
+              WHERE rate.tenant_id = looked.tenant_id AND rate.terms ? 'base_fee')"""
+# Closed months for which documents of users got lines since then, or became void: the share in them is
 # another one. Lines of a later document also count for the month in which they are.
 CHANGED_SHARES = """
-SELECT DISTINCT last.tenant_id, closed.period
-FROM (SELECT tenant_id, max(closed_at) - interval '1 day' AS closed_at FROM radmeter.billing_close
-      WHERE tenant_id = ANY (%(tenants)s) AND period < %(first)s GROUP BY tenant_id) AS last
-JOIN public.invoices AS invoice ON invoice.of_tenant_id = last.tenant_id
+SELECT DISTINCT looked.tenant_id, looked.period
+FROM (SELECT tenant_id, period,
+             max(closed_at) OVER (PARTITION BY tenant_id ORDER BY period DESC) - interval '1 day' AS at
+      FROM radmeter.billing_close WHERE tenant_id = ANY (%(tenants)s) AND period < %(first)s) AS looked
+JOIN public.invoices AS invoice ON invoice.of_tenant_id = looked.tenant_id AND invoice.period_end > looked.period
 JOIN radmeter.billing_close AS drafted ON drafted.id = invoice.close_id
-JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id AND line.period_start < %(first)s
-JOIN radmeter.billing_close AS closed ON closed.period = date_trunc('month', line.period_start::timestamp)::date
-     AND (closed.tenant_id = last.tenant_id OR closed.tenant_id IS NULL)
-WHERE (drafted.closed_at > last.closed_at OR invoice.voided_at > last.closed_at)
+JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id
+     AND line.period_start >= looked.period AND line.period_start < (looked.period + interval '1 month')::date
+WHERE (drafted.closed_at > looked.at OR invoice.voided_at > looked.at)
   AND EXISTS (SELECT FROM radmeter.tenant_rates AS rate
-              WHERE rate.tenant_id = last.tenant_id AND rate.terms ? 'share')"""
+              WHERE rate.tenant_id = looked.tenant_id AND rate.terms ? 'share')"""
 USERS_NET = """
 SELECT invoice.of_tenant_id, wanted.month, sum(line.net)
 FROM unnest(%(tenants)s::bigint[], %(months)s::date[]) AS wanted (tenant_id, month)

@@ -6,11 +6,13 @@ The signature is Ed25519, over the document's canonical JSON: keys sorted, no bl
 """
 
 import base64
+import fcntl
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 PUBLIC_KEY = "billing.pub"
+LOCK = ".lock"
 KINDS = ("invoice", "credit_note")
 NAME = re.compile(r"(invoice|credit_note)-([0-9]{1,19})-([0-9]{1,9})-([0-9]{1,19})\.json")
 # A month of a tenant with 1,000 routers is about 2 MB.
@@ -113,12 +116,46 @@ class IssuedFiles:
             ) from None
         self._key = self._read_key() if self.key_file.exists() else self._make_key()
 
-    def write(self, documents: Iterable[dict[str, Any]]) -> list[Path]:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other process write into the directory meanwhile: also one that works on another database.
+
+        Raises
+        ------
+        StoreError
+            Another one does.
+        """
+        try:
+            descriptor = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT, MODE)
+        except OSError as error:
+            raise StoreError(
+                f"the directory of issued documents cannot be locked: {os_reason(error)}"
+            ) from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(
+                    f"another process writes into {self.directory}: on its machine `fuser {self.directory / LOCK}` "
+                    "names it"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def write(
+        self, documents: Iterable[dict[str, Any]], *, still_alone: Callable[[], object] = lambda: None
+    ) -> list[Path]:
         """Write documents, in the order of their numbers. Return the files. All are on the disk afterwards.
 
-        Each is written under another name first, and renamed when all are on the disk. Renames reach the disk in their
-        order on a journaling file system, so a power cut leaves no gap among the numbers. If one cannot be written,
-        none stays.
+        Each is written under another name first, and linked to its own when all are on the disk. A link replaces no
+        file. Links reach the disk in their order on a journaling file system, so a power cut leaves no gap among the
+        numbers. If one cannot be written, none stays.
+
+        Parameters
+        ----------
+        still_alone
+            Is called before the first link. It raises if the transaction that gives the numbers cannot commit any more.
 
         Raises
         ------
@@ -135,14 +172,21 @@ class IssuedFiles:
                         f"{path} is there already: `radmeter billing reconcile` compares it with the database"
                     )
                 made.append((self._written(document), path))
+            still_alone()
             for temporary, path in made:
-                temporary.rename(path)
+                os.link(temporary, path)
                 done.append(path)
+            for temporary, _ in made:
+                temporary.unlink()
             self._sync()
         except BaseException as error:
             # The transaction has not committed, so these numbers were not given out.
             for path in [*reversed(done), *(temporary for temporary, _ in made)]:
                 path.unlink(missing_ok=True)
+            if isinstance(error, FileExistsError):
+                raise StoreError(
+                    f"{error.filename2} was written by another process meanwhile: run `radmeter billing reconcile`"
+                ) from None
             if isinstance(error, OSError):
                 raise StoreError(f"an issued document cannot be written: {os_reason(error)}") from None
             raise

@@ -65,12 +65,17 @@ def refuse_unreconciled(connection: Connection, files: IssuedFiles, *, both: boo
         )
 
 
+def still_connected(connection: Connection) -> Callable[[], object]:
+    """Return what asks whether the connection lives. With it the lock is lost, and somebody else may issue."""
+    return lambda: connection.execute("SELECT 1")
+
+
 @contextmanager
 def _writing(connection: Connection, files: IssuedFiles) -> Iterator[None]:
     """Be alone and in a transaction. It commits after the files of the block are on the disk."""
     with explained_errors(ROLE), alone(connection):
         files.prepare()
-        with connection.transaction():
+        with files.alone(), connection.transaction():
             refuse_unreconciled(connection, files, both=True)
             origin.claim(origin.origin(connection), files.directory)
             yield
@@ -89,7 +94,7 @@ def issue(connection: Connection, files: IssuedFiles, drafts: Sequence[int]) -> 
     """
     with waits.waiting_for("the issue"), _writing(connection, files):
         ((ids,),) = connection.execute("SELECT radmeter.issue_drafts(%s)", (list(drafts),)).fetchall()
-        files.write(content.invoices(connection, ids))
+        files.write(content.invoices(connection, ids), still_alone=still_connected(connection))
         return rows(
             connection,
             "SELECT id, number FROM public.invoices WHERE id = ANY (%(ids)s) ORDER BY array_position(%(ids)s, id)",
@@ -149,7 +154,7 @@ def credit(
         }
         ((note_id,),) = connection.execute("SELECT radmeter.add_credit_note(%s)", (Jsonb(note),)).fetchall()
         (document,) = content.credit_notes(connection, [note_id])
-        files.write([document])
+        files.write([document], still_alone=still_connected(connection))
         return str(document["number"])
 
 

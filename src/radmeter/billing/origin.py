@@ -108,7 +108,8 @@ def foreign(here: Origin, directory: Path, document: dict[str, Any]) -> str | No
     if found is not None and here.place in found["places"]:
         # This database has issued here itself, so it was not restored from one in that place.
         return (
-            "a copy of this database has issued it: move the file away, and give the copy a billing_directory of its own"
+            "a copy of this database has issued it: move the file away, and give the copy a billing_directory of "
+            "its own"
         )
     return None
 

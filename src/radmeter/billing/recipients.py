@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from radmeter.billing.lines import Tax
 from radmeter.billing.months import Month
-from radmeter.billing.rates import Rate, terms
+from radmeter.billing.rates import BadTerms, Rate, terms
 from radmeter.billing.settings import BillingSettings
 from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row, rows
@@ -30,15 +30,18 @@ WHERE %(names)s::text[] IS NULL OR tenant.name = ANY (%(names)s)
 ORDER BY tenant.name"""
 ISSUERS = "SELECT id, name, legal_name, address, tax_id FROM radmeter.issuers"
 RATES = """
-SELECT tenant_id, from_day, terms::text AS terms FROM radmeter.tenant_rates
+SELECT tenant_id, from_day, terms::text AS terms,
+       (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = tenant_id) AS name
+FROM radmeter.tenant_rates
 WHERE tenant_id = ANY (%(tenants)s) AND from_day < %(end)s ORDER BY tenant_id, from_day"""
 ENDS = """
 SELECT ending.ends_at, ending.timezone, tenant.name
 FROM radmeter.month_ends(%(period)s, %(tenants)s::bigint[]) AS ending
 LEFT JOIN radmeter.tenants AS tenant ON tenant.id = ending.tenant_id
 WHERE NOT ending.settled ORDER BY ending.ends_at DESC, tenant.name LIMIT 1"""
-# The first month that was left out before this one, after the first closed one: a router of one of the tenants had usage
-# in it, or the tenant is billed also without usage. Before a tenant's own first month those count that are closed for all.
+# The first month that was left out before this one, after the first closed one: a router of one of the tenants had
+# usage in it, or the tenant is billed also without usage. Before a tenant's own first month, a month counts that is
+# closed for all.
 SKIPPED = """
 WITH closed AS MATERIALIZED (
     SELECT period, tenant_id FROM radmeter.billing_close WHERE period < %(period)s
@@ -50,7 +53,8 @@ WITH closed AS MATERIALIZED (
     CROSS JOIN (SELECT min(period) AS period FROM closed WHERE tenant_id IS NULL) AS every
 ), gap AS MATERIALIZED (
     SELECT first.id, month::date AS month, (month + interval '1 month')::date AS until
-    FROM first, generate_series(first.period::timestamp, %(period)s::date - interval '1 day', interval '1 month') AS month
+    FROM first,
+         generate_series(first.period::timestamp, %(period)s::date - interval '1 day', interval '1 month') AS month
     WHERE NOT EXISTS (SELECT FROM closed WHERE closed.tenant_id = first.id AND closed.period = month::date)
       AND (first.own < month
            OR NOT EXISTS (SELECT FROM closed WHERE closed.tenant_id IS NULL AND closed.period = month::date))
@@ -60,7 +64,8 @@ WITH closed AS MATERIALIZED (
     FROM radmeter.router_tenant AS owner
 )
 SELECT min(skipped.month) FROM (
-    SELECT gap.month FROM gap JOIN radmeter.tenant_rates AS rate ON rate.tenant_id = gap.id AND rate.from_day < gap.until
+    SELECT gap.month
+    FROM gap JOIN radmeter.tenant_rates AS rate ON rate.tenant_id = gap.id AND rate.from_day < gap.until
     WHERE rate.terms ?| ARRAY['base_fee', 'minimum', 'share']
     UNION ALL
     SELECT gap.month
@@ -79,7 +84,8 @@ FROM (SELECT month::date AS month
       FROM generate_series((SELECT min(period)::timestamp FROM radmeter.billing_close WHERE tenant_id IS NULL),
                            %(period)s::date - interval '1 day', interval '1 month') AS month
       WHERE NOT EXISTS (SELECT FROM radmeter.billing_close AS closed
-                        WHERE closed.tenant_id IS NULL AND closed.period = month::date)) AS gap
+                        WHERE closed.tenant_id IS NULL AND closed.period = month::date
+                          AND NOT closed.settings ? 'restored')) AS gap
 WHERE EXISTS (SELECT FROM radmeter.plan_history AS history
               JOIN radmeter.plan_prices AS price ON price.plan_id = history.plan_id AND price.price > 0
               WHERE history.at < gap.month + interval '1 month')
@@ -147,9 +153,7 @@ def choose(connection: Connection, month: Month, names: Sequence[str]) -> Choice
         )
     billed = [row for row in found if row["currency"] is not None and (names or row["had_something"])]
     is_open = [row for row in billed if not row["is_closed"] or (names and row["is_void"])]
-    return Choice(
-        [Tenant.of(row) for row in is_open], [row["name"] for row in billed if row not in is_open]
-    )
+    return Choice([Tenant.of(row) for row in is_open], [row["name"] for row in billed if row not in is_open])
 
 
 def issuers(connection: Connection) -> dict[int, dict[str, Any]]:
@@ -161,7 +165,14 @@ def rates(connection: Connection, tenants: Sequence[int], month: Month) -> dict[
     """Return the rates of tenants that begin before the end of a month, by tenant."""
     found: dict[int, list[Rate]] = {tenant: [] for tenant in tenants}
     for row in rows(connection, RATES, {"tenants": list(tenants), "end": month.end}):
-        found[row["tenant_id"]].append(Rate(row["from_day"], terms(row["terms"])))
+        try:
+            found[row["tenant_id"]].append(Rate(row["from_day"], terms(row["terms"])))
+        except BadTerms as error:
+            # Written without the commands.
+            raise StoreError(
+                f"the rate of the tenant {row['name']!r} from {row['from_day']} on cannot be used: {error}. Set it again "
+                "with `radmeter tenants rate`"
+            ) from None
     return found
 
 

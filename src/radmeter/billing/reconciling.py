@@ -13,8 +13,9 @@ from radmeter.billing.settings import ROLE
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import StoreError
 
-# A document that was restored may have another id, and its database another place. The state of an invoice is not in its file.
-NOT_COMPARED = ("id", "database")
+# A document that was restored may have another id, who is in it another name, and its database another place. The state
+# of an invoice is not in its file.
+NOT_COMPARED = ("id", "known", "database")
 # What is restored gets whatever number, author and time the caller says. So accountants may not.
 RESTORES = "radmeter_owner"
 
@@ -47,9 +48,11 @@ def reconcile(connection: Connection, files: IssuedFiles, *, dry_run: bool = Fal
     With `dry_run` nothing is changed.
     """
     with explained_errors(ROLE), waits.waiting_for("the comparison"), alone(connection):
-        if not dry_run:
-            files.prepare()
-        with connection.transaction(force_rollback=dry_run):
+        if dry_run:
+            with connection.transaction(force_rollback=True):
+                return _reconcile(connection, files, dry_run)
+        files.prepare()
+        with files.alone(), connection.transaction():
             return _reconcile(connection, files, dry_run)
 
 

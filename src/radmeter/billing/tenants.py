@@ -3,7 +3,7 @@
 import datetime
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from radmeter.billing.currencies import currency
@@ -54,6 +54,8 @@ FROM (SELECT router_id, from_day, tenant_id,
       WHERE router_id IN (SELECT router_id FROM radmeter.router_tenant WHERE tenant_id = %(id)s)) AS each
 JOIN radmeter.router_list AS router ON router.id = each.router_id
 WHERE each.tenant_id = %(id)s ORDER BY each.from_day, each.router_id"""
+
+IDS = "SELECT name, id FROM radmeter.tenants WHERE name = ANY (%(names)s)"
 
 
 class BadValue(ConfigurationError):
@@ -160,6 +162,14 @@ def find(connection: Connection, text: str) -> Row:
     if not found:
         raise NotKnown(f"there is no tenant {text!r}: {HOW_TO_FIND}")
     return found[0]
+
+
+def ids(connection: Connection, names: Collection[str]) -> dict[str, int]:
+    """Return the ids of tenants by their names. Raises NotKnown if there is none of a name, written exactly so."""
+    found = {row["name"]: int(row["id"]) for row in views.rows(connection, IDS, {"names": list(names)})}
+    if unknown := sorted({*names} - found.keys()):
+        raise NotKnown(f"there is no tenant {unknown[0]!r}: `radmeter tenants list` lists them")
+    return found
 
 
 def rates(connection: Connection, tenant_id: int) -> list[Row]:

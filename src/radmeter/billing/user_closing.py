@@ -21,13 +21,20 @@ from radmeter.units import counted
 # A day of a month lasts at most so long after the end of the month in UTC. 2 days are more than any zone is behind.
 MARGIN = 2 * DAY
 
-IS_CLOSED = "SELECT EXISTS (SELECT FROM radmeter.billing_close WHERE period = %s AND tenant_id IS NULL)"
+# What `reconcile` has made for a restored document of a user closes the month for that user only.
+IS_CLOSED = """
+SELECT EXISTS (SELECT FROM radmeter.billing_close
+               WHERE period = %s AND tenant_id IS NULL AND NOT settings ? 'restored')"""
+RESTORED = """
+SELECT invoice.username, invoice.of_tenant_id
+FROM public.invoices AS invoice JOIN radmeter.billing_close AS closed ON closed.id = invoice.close_id
+WHERE closed.period = %s AND closed.tenant_id IS NULL AND invoice.status <> 'void'"""
 CLOSED_MONTHS = "SELECT period FROM radmeter.billing_close WHERE tenant_id IS NULL AND period <= %s"
-# Plans that have never cost anything are nobody's line. What a plan is now is not asked.
+# Plans that have never cost anything are nobody's line. Of what a plan is now, only the name is asked.
 PLANS = """
-SELECT price.plan_id AS id, price.at, price.price, price.quota_type, price.name,
+SELECT price.plan_id AS id, price.at, price.price, price.quota_type, coalesce(plan.name, '#' || price.plan_id) AS name,
        coalesce(price.timezone, radmeter.setting_value('timezone')) AS timezone
-FROM radmeter.plan_prices AS price
+FROM radmeter.plan_prices AS price LEFT JOIN public.plans AS plan ON plan.id = price.plan_id
 WHERE price.plan_id IN (SELECT known.plan_id FROM radmeter.plan_prices AS known WHERE known.price > 0)
 ORDER BY price.plan_id, price.at"""
 HISTORY = """
@@ -117,7 +124,9 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
             )
     again = _Again(connection, month)
     issuers = recipients.issuers(connection)
-    drafts, unbilled = [], 0
+    restored = set(connection.execute(RESTORED, (month.first,)).fetchall())
+    drafts: list[Draft] = []
+    unbilled: set[str] = set()
     for username in sorted({*plans.held, *top_ups, *again.usernames}):
         # A document for each tenant whose user it was: what they are paid in, and who issues it, may differ.
         for tenant_id in _in_order(
@@ -130,10 +139,15 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
             added = [each for each in top_ups.get(username, ()) if each.tenant == tenant_id]
             payer = payers.of(tenant_id)
             if payer is None:
-                unbilled += bool(added or plans.lines(username, month, tenant_id, tax, _ANY))
+                if added or plans.lines(username, month, tenant_id, tax, _ANY):
+                    unbilled.add(username)
                 continue
             lines = [
-                *plans.lines(username, month, tenant_id, tax, payer.money),
+                *(
+                    ()
+                    if (username, tenant_id) in restored
+                    else plans.lines(username, month, tenant_id, tax, payer.money)
+                ),
                 *(top_up_line(each, tax, payer.money, adjusts=each.day < month.first) for each in added),
             ]
             for each in again.months.get((username, tenant_id), ()):
@@ -163,7 +177,7 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
     notes = []
     if unbilled:
         notes.append(
-            f"{counted(unbilled, 'user')} with prices cannot be billed, since no currency is known: set it with "
+            f"{counted(len(unbilled), 'user')} with prices cannot be billed, since no currency is known: set it with "
             "`radmeter billing settings --currency EUR`, or that of the tenant with `radmeter tenants set`"
         )
     return Users(drafts, notes)
@@ -210,12 +224,14 @@ class _Plans:
     """Which plans users had, and what each cost. Most users have the same: their lines are made once."""
 
     def __init__(self, connection: Connection, month: Month) -> None:
+        self._names: dict[int, str] = {}
         self._prices: dict[int, list[Price]] = defaultdict(list)
         for row in rows(connection, PLANS):
             # '-infinity' comes as None: since ever.
             self._prices[row["id"]].append(
-                Price(row["at"], row["price"], row["quota_type"], ZoneInfo(row["timezone"]), row["name"])
+                Price(row["at"], row["price"], row["quota_type"], ZoneInfo(row["timezone"]))
             )
+            self._names[row["id"]] = row["name"]
         self.held: dict[str, dict[int, list[Change]]] = defaultdict(dict)
         history = connection.execute(
             HISTORY, {"plans": list(self._prices), "until": month.end + MARGIN}
@@ -244,7 +260,9 @@ class _Plans:
         for plan_id, changes in sorted(self.held.get(username, {}).items()):
             key = (plan_id, _since(changes, month), month, tenant_id, tax, money)
             if key not in self._made:
-                plan = Plan(id=plan_id, changes=key[1], prices=self._prices[plan_id])
+                plan = Plan(
+                    id=plan_id, name=self._names[plan_id], changes=key[1], prices=self._prices[plan_id]
+                )
                 self._made[key] = list(plan_lines(plan, month, tenant_id, tax, money))
             found += self._made[key]
         return found

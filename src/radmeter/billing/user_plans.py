@@ -43,7 +43,6 @@ class Price(NamedTuple):
     price: Decimal
     period: str
     zone: ZoneInfo
-    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +58,7 @@ class Plan:
     """
 
     id: int
+    name: str
     changes: Sequence[Change]
     prices: Sequence[Price]
 
@@ -66,7 +66,7 @@ class Plan:
 class Held(NamedTuple):
     """Days on which a plan is held at one price by a user of one tenant, without a break.
 
-    The end is the first day that is not. The plan's name is that of the last of these days.
+    The end is the first day that is not.
     """
 
     start: datetime.date
@@ -74,7 +74,6 @@ class Held(NamedTuple):
     price: Decimal
     period: str
     tenant: int | None
-    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +107,7 @@ def held(plan: Plan, month: Month) -> list[Held]:
         price = price_on(plan, start)
         if not holds or price is None:
             continue
-        part = Held(start, end, price.price, price.period, tenant, price.name)
+        part = Held(start, end, price.price, price.period, tenant)
         if found and found[-1].end == start and _same(found[-1], part):
             part = part._replace(start=found.pop().start)
         found.append(part)
@@ -125,7 +124,7 @@ def given(plan: Plan, month: Month) -> list[Held]:
         day = _day_of(plan, change.at)
         if not before and change.held and day in month and (price := price_on(plan, day)) is not None:
             tenant = _held_by(plan, day)[1]
-            found.append(Held(day, day + DAY, price.price, price.period, tenant, price.name))
+            found.append(Held(day, day + DAY, price.price, price.period, tenant))
     return found
 
 
@@ -190,7 +189,7 @@ def _line(plan: Plan, part: Held, month: Month, tax: Tax, money: Money) -> Line:
         kind="plan",
         period_start=part.start,
         period_end=part.end,
-        description=f"Plan {part.name}",
+        description=f"Plan {plan.name}",
         arithmetic=f"{price} {span} = {wording.result(amount, money.currency, money.digits, money.rounding)}",
         quantity=Decimal(quantity),
         unit=unit,

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 from radmeter.billing.lines import Line, Money, Totals
 from radmeter.billing.rates import Rate, canonical
 from radmeter.database.connection import Connection
+from radmeter.errors import StoreError
 
 # About a megabyte of JSON at a time.
 DOCUMENTS = 500
+# Amounts are below it: a check of invoices.
+LARGEST = Decimal(10**16)
 
 
 class Draft(NamedTuple):
@@ -47,7 +50,13 @@ def document_terms(
 
 
 def write(connection: Connection, drafts: Iterable[Draft]) -> int:
-    """Write drafts with their lines. Return how many lines."""
+    """Write drafts with their lines. Return how many lines.
+
+    Raises
+    ------
+    StoreError
+        A document comes to more than the tables take, by a price or a volume that nobody can have meant.
+    """
     written = 0
     for some in _chunks(drafts):
         text = json.dumps([_document(each) for each in some], ensure_ascii=False)
@@ -63,6 +72,12 @@ def _chunks(drafts: Iterable[Draft]) -> Iterator[list[Draft]]:
 
 
 def _document(draft: Draft) -> dict[str, Any]:
+    if abs(draft.totals.gross) >= LARGEST:
+        whose = "user" if draft.username is not None else "tenant"
+        raise StoreError(
+            f"the {whose} {draft.recipient['name']!r} would pay {draft.totals.gross:f} {draft.money.currency}, which "
+            "no document can have: look at the price and the octets"
+        )
     return {
         "id": draft.id,
         "close_id": draft.close_id,

@@ -100,7 +100,8 @@ def close_month(
     What counts is frozen then. What comes later for the month is a line of its own in the next document. A month can be
     closed when it has ended in the time zone of each tenant and of each of the tenant's routers, and has settled
     (`radmeter billing settings`). What is closed already is left as it is. But for a tenant that is named, a month is
-    closed anew once its document is void: so a wrong rate is corrected at once. The database role needs radmeter_billing.
+    closed anew once its document is void, so that a wrong rate is corrected at once. The database role needs
+    radmeter_billing.
     """
     from radmeter.billing.closing import close, sums
     from radmeter.billing.documents import spoken
@@ -329,8 +330,8 @@ def credit(
 def void(settings: Settings, number: str, issuer: str | None, reason: str, yes: bool) -> None:
     """Take the issued invoice NUMBER back by a credit note of all that is left. The next close bills its octets again.
 
-    For a tenant's invoice, `radmeter billing close YYYY-MM --tenant TENANT` closes its month anew, with the rates of now.
-    The invoice keeps its number, and is void. If nothing is left of it, the credit note is of 0.
+    For a tenant's invoice, `radmeter billing close YYYY-MM --tenant TENANT` closes its month anew, with the rates of
+    now. The invoice keeps its number, and is void. If nothing is left of it, the credit note is of 0.
     """
     from radmeter.billing.credit import void_all
 

@@ -244,7 +244,8 @@ def explained_errors(role: str) -> Iterator[None]:
 TENANTS_LOGIN = b"""
 SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_tenant' AND pg_has_role(oid, 'USAGE'))
    AND NOT EXISTS (SELECT FROM pg_roles
-                   WHERE rolname IN ('radmeter_owner', 'radmeter_noc', 'radmeter_billing') AND pg_has_role(oid, 'USAGE'))
+                   WHERE rolname IN ('radmeter_owner', 'radmeter_noc', 'radmeter_billing')
+                     AND pg_has_role(oid, 'USAGE'))
    AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import radmeter
+from support.commands import radmeter, refused, run
 from support.processes import until
 from support.servers import Connection, Server, installed
 
@@ -27,18 +27,6 @@ def _tenants(database: str) -> None:
     for name in ("acme", "beta"):
         run(database, "tenants", "add", name, "--currency", "EUR", "--timezone", "UTC")
     run(database, "routers", "add", "lobby", "--timezone", "Pacific/Kiritimati")
-
-
-def run(database: str, *arguments: str) -> str:
-    done = radmeter(database, *arguments)
-    assert done.exit_code == 0, done.errors
-    return done.output
-
-
-def refused(database: str, *arguments: str) -> str:
-    done = radmeter(database, *arguments)
-    assert done.exit_code != 0, done.output
-    return " ".join(done.errors.split())
 
 
 def history(connection: Connection, router: str = "lobby") -> list[tuple[Any, ...]]:

@@ -106,26 +106,26 @@ def test_an_idle_router_that_changes_hands_afterwards(
     ]
 
 
-def test_an_assignment_is_adjusted_though_an_earlier_month_was_closed_anew_since(
+def test_an_assignment_adjusts_a_later_month_also_after_an_earlier_one_was_closed_anew(
     database: str, connection: Connection, tmp_path: Path
 ) -> None:
     set_up(database, tmp_path)
     run(database, tmp_path, "routers", "assign", "copy", "--none", "--from", "2024-01-01")
-    close(database, tmp_path, "2024-01")
-    close(database, tmp_path, "2024-02")
-    run(database, tmp_path, "billing", "issue", "2024-02", "--yes")
+    for month in ("2024-01", "2024-02"):
+        close(database, tmp_path, month)
     run(database, tmp_path, "billing", "discard", "2024-01", "--yes")
-    run(database, tmp_path, "routers", "assign", "copy", "--tenant", "acme", "--from", "2024-01-01")
-    # February was closed four days ago, and the router assigned three days ago.
-    connection.execute("ALTER TABLE radmeter.billing_close DISABLE TRIGGER USER")
-    connection.execute("UPDATE radmeter.billing_close SET closed_at = closed_at - interval '4 days'")
-    connection.execute("UPDATE radmeter.router_tenant SET assigned_at = assigned_at - interval '3 days'")
-    connection.execute("ALTER TABLE radmeter.billing_close ENABLE TRIGGER USER")
-    close(database, tmp_path, "2024-01")
-    run(database, tmp_path, "billing", "issue", "2024-01", "--yes")
-    close(database, tmp_path, "2024-03")
+    run(database, tmp_path, "routers", "assign", "copy", "--tenant", "acme", "--from", "2024-02-01")
+    # Days have passed since.
+    connection.execute(
+        """ALTER TABLE radmeter.billing_close DISABLE TRIGGER USER;
+           UPDATE radmeter.billing_close SET closed_at = closed_at - interval '4 days';
+           ALTER TABLE radmeter.billing_close ENABLE TRIGGER USER;
+           UPDATE radmeter.router_tenant SET assigned_at = assigned_at - interval '2 days'"""
+    )
+    for month in ("2024-01", "2024-03"):
+        close(database, tmp_path, month)
     assert lines(connection) == [
-        ("base-fee", "2024-01", 62, "10.00"),
+        ("base-fee", "2024-01", 31, "5.00"),
         ("base-fee", "2024-02", 29, "5.00"),
         ("base-fee", "2024-03", 62, "10.00"),
         ("adjustment", "2024-02", None, "5.00"),

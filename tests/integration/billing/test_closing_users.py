@@ -26,9 +26,9 @@ def plan(books: Books, name: str, price: str, *, period: str = "monthly", zone: 
     ).fetchall()
     books.connection.execute("DELETE FROM radmeter.plan_prices WHERE plan_id = %s", (made,))
     books.connection.execute(
-        """INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone, name)
-           VALUES (%s, '-infinity', %s, %s, %s, %s)""",
-        (made, price, period, zone, name),
+        """INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone)
+           VALUES (%s, '-infinity', %s, %s, %s)""",
+        (made, price, period, zone),
     )
     return int(made)
 

@@ -113,7 +113,9 @@ def test_only_radmeter_billing_closes_issues_and_credits(books: Books) -> None:
         assert {state_of(books.connection, role, f"SELECT radmeter.{call}") for call in RESTORES} == {"42501"}
 
 
-@pytest.mark.parametrize("call", ["close_users(%(month)s, '{}')", "freeze_usage(%(month)s, %(tenants)s, '{}')"])
+@pytest.mark.parametrize(
+    "call", ["close_users(%(month)s, '{}')", "freeze_usage(%(month)s, %(tenants)s, '{}')"]
+)
 def test_the_database_closes_no_month_that_goes_on(books: Books, call: str) -> None:
     values = {"tenants": [books.tenants["acme"]]}
     with books.connection.transaction(force_rollback=True):
@@ -130,7 +132,8 @@ def test_a_frozen_draft_that_nobody_priced_cannot_be_issued(books: Books) -> Non
     with books.connection.transaction():
         books.connection.execute("SET LOCAL ROLE radmeter_billing")
         ((draft,),) = books.connection.execute(
-            "SELECT invoice_id FROM radmeter.freeze_usage(%s, %s, '{}')", (FORMER.first, [books.tenants["acme"]])
+            "SELECT invoice_id FROM radmeter.freeze_usage(%s, %s, '{}')",
+            (FORMER.first, [books.tenants["acme"]]),
         ).fetchall()
     with pytest.raises(psycopg.Error, match="has no recipient") as caught:
         books.connection.execute("SELECT radmeter.issue_drafts(%s)", ([draft],))

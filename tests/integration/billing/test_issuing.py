@@ -18,6 +18,7 @@ from support.servers import Connection
 
 from radmeter.billing import content, issuing
 from radmeter.billing.issued_files import IssuedFiles
+from radmeter.database.connection import connect
 from radmeter.errors import ConfigurationError, StoreError
 
 
@@ -138,11 +139,56 @@ def _issue_and_fail(books: Books) -> None:
                 raise ZeroDivisionError
             return super()._written(document)
 
-    from radmeter.database.connection import connect
-
     with connect(books.dsn) as connection:
         drafts = [row["id"] for row in books.documents()]
         issuing.issue(connection, Failing(books.files.directory, books.files.key_file), drafts)
+
+
+class Meanwhile(IssuedFiles):
+    """A directory on a slow disk: something happens before the last file is written."""
+
+    def __init__(self, books: Books, happens: Callable[[], object]) -> None:
+        super().__init__(books.files.directory, books.files.key_file)
+        self.happens = happens
+
+    def _written(self, document: dict[str, object]) -> Path:
+        if document["sequence"] == 3:
+            self.happens()
+        return super()._written(document)
+
+
+def issue_slowly(books: Books, happens: Callable[[], object]) -> None:
+    with connect(books.dsn) as connection:
+        drafts = [row["id"] for row in books.documents()]
+        issuing.issue(connection, Meanwhile(books, happens), drafts)
+
+
+def test_an_issue_that_lost_its_connection_leaves_no_file(books: Books) -> None:
+    books.close(LATEST)
+
+    def disconnect() -> None:
+        books.connection.execute(
+            """SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+        )
+        # Nobody holds the lock of the database, so another could issue: not into this directory.
+        with pytest.raises(StoreError, match="another process writes into"):
+            books.issue(LATEST)
+
+    with pytest.raises(StoreError):
+        issue_slowly(books, disconnect)
+    assert books.files.keys() == set()
+    assert [path.name for path in books.files.directory.glob(".new-*")] == []
+    assert len(books.issue(LATEST)) == 3
+
+
+def test_a_file_of_another_process_is_never_replaced(books: Books) -> None:
+    books.close(LATEST)
+    path = books.files.directory / "invoice-1-0-00000002.json"
+    with pytest.raises(StoreError, match=f"{path} was written by another process meanwhile"):
+        issue_slowly(books, lambda: path.write_text("of another"))
+    assert path.read_text() == "of another"
+    assert {key.sequence for key in sorted(books.files.keys())} == {2}
 
 
 def test_two_at_once_give_each_number_once(books: Books) -> None:
@@ -258,18 +304,17 @@ def test_killed_with_a_part_of_the_files_there_is_no_gap(books: Books) -> None:
     books.close(LATEST)
     process = os.fork()
     if process == 0:
-        rename = Path.rename
+        link = os.link
         left = 2
 
-        def twice(self: Path, target: Path) -> Path:
+        def twice(temporary: Path, path: Path) -> None:
             nonlocal left
-            if target.name.startswith("invoice-"):
-                if not left:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left -= 1
-            return rename(self, target)
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+            link(temporary, path)
 
-        Path.rename = twice  # type: ignore[method-assign, assignment]
+        os.link = twice  # type: ignore[assignment]
         _end(lambda: books.issue(LATEST))
     assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
     assert len(books.reconcile().restored) == 2
@@ -290,9 +335,9 @@ def _killed(work: Callable[[], object], *, after: bool) -> None:
     if process == 0:
         write = IssuedFiles.write
 
-        def dying(self: IssuedFiles, documents: object) -> object:
+        def dying(self: IssuedFiles, documents: object, **also: object) -> object:
             if after:
-                write(self, documents)  # type: ignore[arg-type]
+                write(self, documents, **also)  # type: ignore[arg-type]
             os.kill(os.getpid(), signal.SIGKILL)
             return None
 

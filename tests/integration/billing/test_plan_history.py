@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import radmeter
+from support.commands import radmeter, refused, run
 from support.servers import Connection, Server, installed
 
 
@@ -20,18 +20,6 @@ def _plans(database: str) -> None:
     run(database, "plans", "add", "basic", "--quota", "10MB", "--price", "9.90")
     run(database, "plans", "add", "gold", "--quota", "20MB", "--price", "0.0125")
     run(database, "plans", "add", "voucher", "--quota", "2MB", "--period", "one-time", "--price", "3")
-
-
-def run(database: str, *arguments: str) -> str:
-    done = radmeter(database, *arguments)
-    assert done.exit_code == 0, done.errors
-    return done.output
-
-
-def refused(database: str, *arguments: str) -> str:
-    done = radmeter(database, *arguments)
-    assert done.exit_code != 0, done.output
-    return " ".join(done.errors.split())
 
 
 def history(connection: Connection, username: str = "bob") -> list[tuple[Any, ...]]:

@@ -1,16 +1,18 @@
 """After a restore of the database: no number is given twice, no octet is billed twice, and changed files are named."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
-from support.books import FORMER, GB, LATEST, OLDEST, Books, day
+from support.books import FORMER, GB, LATEST, LONG_AGO, OLDEST, Books, day
 from support.commands import radmeter
 from support.servers import Server
 
+from radmeter.billing import issuing
+from radmeter.database.connection import connect
 from radmeter.database.views import Row
 from radmeter.errors import StoreError
 
@@ -22,6 +24,12 @@ def _recipients(books: Books) -> None:
         books.router(f"of {name}", name)
         for month in (OLDEST, FORMER, LATEST):
             books.used(f"of {name}", day(month, 3), 3 * GB)
+
+
+SOLD = """
+WITH plan AS (INSERT INTO plans (name, price) VALUES ('gold', 5) RETURNING id),
+     subscriber AS (INSERT INTO subscribers (username, plan_id) SELECT 'eve', id FROM plan RETURNING username)
+INSERT INTO top_ups (username, bytes, price, added_at) SELECT username, 1, 9.90, %(on)s FROM subscriber"""
 
 
 @contextmanager
@@ -154,6 +162,134 @@ def test_a_document_that_was_changed_in_the_database_is_named(books: Books) -> N
     assert f"differ about {number}" in fault
 
 
+def test_a_document_is_not_given_to_another_tenant_or_router_that_has_the_id_now(
+    books: Books, server: Server
+) -> None:
+    with restored(books, server):
+        books.tenant("coda")
+        books.router("of coda", "coda")
+        books.used("of coda", day(LATEST, 3), GB)
+        numbers = books.closed(LATEST)
+    books.tenant("zeta")
+    books.router("found", "zeta")
+    result = books.reconcile()
+    assert sorted(result.restored) == [number for number in numbers if number not in result.faults[0]]
+    (fault,) = result.faults
+    assert 'cannot be restored: its router #3 is "of coda", and that of the database is "found"' in fault
+    books.connection.execute(
+        "DELETE FROM radmeter.router_tenant WHERE router_id = %s", (books.routers["found"],)
+    )
+    books.connection.execute("DELETE FROM routers WHERE name = 'found'")
+    (fault,) = books.reconcile().faults
+    assert 'its tenant #3 is "coda", and that of the database is "zeta"' in fault
+    assert {row["tenant"] for row in books.documents()} == {"acme", "beta"}
+
+
+def test_ids_of_a_forgotten_router_top_up_and_plan_are_not_given_again(books: Books, server: Server) -> None:
+    with restored(books, server):
+        books.router("forgotten", "acme")
+        books.used("forgotten", day(LATEST, 3), GB)
+        books.connection.execute(SOLD, {"on": day(LATEST, 3)})
+        books.connection.execute("UPDATE radmeter.plan_history SET at = '2020-01-01'")
+        books.connection.execute("UPDATE radmeter.plan_prices SET at = '2020-01-01'")
+        books.connection.execute("SELECT radmeter.set_billing_setting('currency', 'EUR')")
+        numbers = books.closed(LATEST)
+    assert sorted(books.reconcile().restored) == sorted(numbers)
+    ((plan,), (top_up,)) = (
+        books.connection.execute(text).fetchone() or ()
+        for text in (
+            "INSERT INTO plans (name) VALUES ('other') RETURNING id",
+            "INSERT INTO top_ups (username, bytes) VALUES ('guy', 1) RETURNING id",
+        )
+    )
+    # Those of the documents have the number 1.
+    assert (plan > 1, top_up > 1) == (True, True)
+    assert books.router("found") > books.routers["forgotten"]
+
+
+def test_a_restored_document_of_one_user_does_not_close_the_month_for_the_others(
+    books: Books, server: Server
+) -> None:
+    books.connection.execute("SELECT radmeter.set_billing_setting('currency', 'EUR')")
+    books.connection.execute("INSERT INTO plans (name, price) VALUES ('gold', 5)")
+    books.connection.execute(
+        "INSERT INTO subscribers (username, plan_id) SELECT who, id FROM plans, unnest('{ua,ub,uc}'::text[]) AS who"
+    )
+    books.connection.execute("UPDATE radmeter.plan_history SET at = %s", (OLDEST.first,))
+    books.connection.execute("UPDATE radmeter.plan_prices SET at = '2020-01-01'")
+    with restored(books, server):
+        books.close(OLDEST)
+        with connect(books.dsn) as connection:
+            first = min(row["id"] for row in books.documents() if row["username"] == "ua")
+            issuing.issue(connection, books.files, [first])
+    assert len(books.reconcile().restored) == 1
+    with pytest.raises(StoreError, match=f"{OLDEST} is to be billed and is not closed"):
+        books.close(FORMER)
+    again = books.close(OLDEST)
+    assert [each.username for each in again.drafts if each.username] == ["ub", "uc"]
+    books.discard(OLDEST)
+    books.closed(OLDEST)
+    assert books.close(OLDEST).users_before
+    books.closed(FORMER)
+    for month in (OLDEST, FORMER):
+        for user in ("ua", "ub", "uc"):
+            assert [line[3] for line in books.lines(month, user=user)] == ["5.00"]
+    assert books.reconcile().faults == []
+
+
+def test_drafts_of_a_close_that_was_discarded_after_the_dump_go(books: Books, server: Server) -> None:
+    books.connection.execute("SELECT radmeter.set_billing_setting('currency', 'EUR')")
+    books.connection.execute(SOLD, {"on": day(LATEST, 3)})
+    books.close(LATEST)
+    with restored(books, server):
+        books.discard(LATEST)
+        books.rate("acme", LONG_AGO, price="2")
+        numbers = books.closed(LATEST)
+        before = comparable(books)
+    assert sorted(books.reconcile().restored) == sorted(numbers)
+    assert comparable(books) == before
+    assert books.reconcile() == (3, [], [], [])
+
+
+def test_another_top_up_of_the_same_number_is_not_taken_for_the_billed_one(
+    books: Books, server: Server
+) -> None:
+    with restored(books, server):
+        books.connection.execute(SOLD, {"on": day(LATEST, 3)})
+        books.connection.execute("SELECT radmeter.set_billing_setting('currency', 'EUR')")
+        books.closed(LATEST)
+    books.connection.execute(SOLD, {"on": day(LATEST, 5)})
+    (fault,) = books.reconcile().faults
+    assert 'its top-up #1 is "eve"' in fault
+    assert "reconcile before anything else writes" in fault
+
+
+def test_a_tenant_and_a_router_that_were_renamed_since_the_dump_are_the_same(
+    books: Books, server: Server
+) -> None:
+    with restored(books, server):
+        books.connection.execute("UPDATE radmeter.tenants SET name = name || '2'")
+        books.connection.execute("UPDATE routers SET name = name || '2'")
+        numbers = books.closed(LATEST)
+        books.connection.execute("UPDATE routers SET name = name || '3'")
+        assert books.reconcile().same == 2
+    assert books.reconcile() == (0, numbers, [], [])
+
+
+def test_an_issuer_comes_back_with_its_formats(books: Books, server: Server) -> None:
+    with restored(books, server):
+        books.issuer(
+            "two", number_format="B-{year}-{number}", credit_format="B-C{year}-{number}", yearly=True
+        )
+        books.connection.execute(
+            "UPDATE radmeter.tenants SET issuer_id = (SELECT id FROM radmeter.issuers WHERE name = 'two')"
+        )
+        books.closed(OLDEST)
+        before = books.connection.execute("SELECT * FROM radmeter.issuers ORDER BY id").fetchall()
+    assert books.reconcile().faults == []
+    assert books.connection.execute("SELECT * FROM radmeter.issuers ORDER BY id").fetchall() == before
+
+
 def test_the_command_says_what_it_did(books: Books, server: Server) -> None:
     with restored(books, server):
         (number, _) = books.closed(LATEST)
@@ -186,7 +322,7 @@ def test_a_note_of_0_that_voids_comes_back(books: Books, server: Server) -> None
 
 @pytest.mark.parametrize("dumped", ["before", "issued", "void", "drafted"])
 def test_a_month_that_was_closed_anew_comes_back(books: Books, server: Server, dumped: str) -> None:
-    steps = {
+    steps: dict[str, Callable[[], object]] = {
         "issued": lambda: books.closed(OLDEST),
         "void": lambda: books.credit(books.documents(tenants=["acme"])[0]["number"], voids=True),
         "drafted": lambda: books.close(OLDEST, "acme"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.commands import radmeter
+from support.commands import radmeter, refused, run
 from support.servers import Connection, Server, installed
 
 
@@ -13,19 +13,6 @@ from support.servers import Connection, Server, installed
 def server(running: Callable[[Path], Server]) -> Server:
     """One server: nothing here depends on its version."""
     return running(next(iter(installed().values())))
-
-
-def run(database: str, *arguments: str) -> str:
-    done = radmeter(database, *arguments)
-    assert done.exit_code == 0, done.errors
-    return done.output
-
-
-def refused(database: str, *arguments: str) -> str:
-    done = radmeter(database, *arguments)
-    assert done.exit_code != 0, done.output
-    assert "Traceback" not in done.errors
-    return " ".join(done.errors.split())
 
 
 def document(connection: Connection, tenant: str, month: str = "2026-01-01") -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.commands import radmeter
+from support.commands import radmeter, run
 from support.quotas import MB, OTHER_DAY, apply_due, queue, state, use
 from support.servers import Connection, Server, installed
 
@@ -14,12 +14,6 @@ from support.servers import Connection, Server, installed
 def server(running: Callable[[Path], Server]) -> Server:
     """One server: nothing here depends on its version."""
     return running(next(iter(installed().values())))
-
-
-def run(database: str, *arguments: str) -> str:
-    done = radmeter(database, *arguments)
-    assert done.exit_code == 0, done.errors
-    return done.output
 
 
 def test_every_option_is_a_value_of_the_plan(database: str, connection: Connection) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from support.commands import radmeter
+from support.commands import radmeter, run
 from support.quotas import MB, OTHER_DAY, apply_due, queue, state, use
 from support.rows_read import rows_read
 from support.servers import Connection, Server, installed
@@ -33,12 +33,6 @@ NAMES = (
 def server(running: Callable[[Path], Server]) -> Server:
     """One server: nothing here depends on its version."""
     return running(next(iter(installed().values())))
-
-
-def run(database: str, *arguments: str) -> str:
-    done = radmeter(database, *arguments)
-    assert done.exit_code == 0, done.errors
-    return done.output
 
 
 @pytest.fixture

@@ -334,7 +334,15 @@ BILLINGS = {
     "used_seconds",
 }
 # The chain of audit_log, and logins of tenants.
-READERS |= {"assigned_until", "billing_settings", "month_ends", "audit_digest", "audit_faults", "chain_digest", "sees_more"}
+READERS |= {
+    "assigned_until",
+    "billing_settings",
+    "month_ends",
+    "audit_digest",
+    "audit_faults",
+    "chain_digest",
+    "sees_more",
+}
 NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
 PARTS |= {"count_number", "draw_numbers", "number_text"}
 PARTS |= {

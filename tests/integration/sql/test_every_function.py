@@ -30,6 +30,7 @@ WITHIN = {
     "note_close": "test_closing.py",
     "number_text": "test_issuing.py",
     "refuse_unended": "test_documents_never_change.py",
+    "refuse_others": "test_reconcile.py",
     "restore_credit_note": "test_reconcile.py",
     "restore_invoice": "test_reconcile.py",
     "set_billing_setting": "test_billing_settings.py",

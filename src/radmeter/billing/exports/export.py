@@ -19,8 +19,9 @@ from radmeter.billing.exports.sessions import SESSIONS
 from radmeter.billing.exports.source import Source, Style
 from radmeter.billing.exports.table import Span, Table
 from radmeter.billing.exports.target import Target
+from radmeter.billing.tenants import ids
 from radmeter.database.connection import Connection
-from radmeter.database.views import NotKnown, Row, rows
+from radmeter.database.views import Row, rows
 from radmeter.errors import StoreError
 from radmeter.progress import Progress
 
@@ -164,16 +165,7 @@ def _open_months(connection: Connection, span: Span, is_tenants: bool) -> list[s
 
 
 def _span(connection: Connection, asked: Asked) -> Span:
-    tenant_id = None
-    if asked.tenant is not None:
-        found = rows(
-            connection, "SELECT id FROM radmeter.tenants WHERE name = %(name)s", {"name": asked.tenant}
-        )
-        if not found:
-            raise NotKnown(
-                f"there is no tenant {asked.tenant!r}, written exactly so: `radmeter tenants list` shows them"
-            )
-        tenant_id = found[0]["id"]
+    tenant_id = None if asked.tenant is None else ids(connection, [asked.tenant])[asked.tenant]
     end = asked.last + datetime.timedelta(days=1)
     times = rows(connection, SPAN, {"first": asked.first, "end": end})[0]
     return Span(asked.first, end, times["begins_at"], times["ends_at"], tenant_id)

@@ -19,12 +19,12 @@ from radmeter.billing.statements.document import (
     Statement,
     utc_day,
 )
+from radmeter.billing.tenants import ids
 from radmeter.database import views
 from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row
 from radmeter.errors import StoreError
 
-TENANT = "SELECT id, name FROM radmeter.tenants WHERE name = %(name)s"
 TENANTS = """
 SELECT tenant.id, tenant.name FROM radmeter.tenants AS tenant
 WHERE EXISTS (SELECT FROM public.invoices AS document
@@ -60,21 +60,6 @@ class DoesNotAddUp(StoreError):
     """The sums of a document are not those of its lines. It was changed by hand, or the database is damaged."""
 
 
-def find_tenant(connection: Connection, name: str) -> int:
-    """Return the id of a tenant.
-
-    Raises
-    ------
-    NotKnown
-        There is none of this name.
-    """
-    found = views.rows(connection, TENANT, {"name": name})
-    if not found:
-        raise NotKnown(f"there is no tenant {name!r}: `radmeter tenants list` lists them")
-    number: int = found[0]["id"]
-    return number
-
-
 def tenants_with_documents(connection: Connection, period: Month) -> list[tuple[int, str]]:
     """Return the tenants that have documents of a month, by name."""
     found = views.rows(connection, TENANTS, {"first": period.first, "next": period.end})
@@ -91,7 +76,7 @@ def read_statement(connection: Connection, period: Month, name: str) -> Statemen
     DoesNotAddUp
         A document is not the sum of its lines.
     """
-    found = read_statements(connection, period, [find_tenant(connection, name)])
+    found = read_statements(connection, period, list(ids(connection, [name]).values()))
     if not found:
         raise NotKnown(f"tenant {name!r} has no documents of {period}: {HOW_TO_CLOSE.format(period=period)}")
     return found[0]

@@ -166,19 +166,17 @@ CREATE TABLE radmeter.plan_prices (
     price       numeric NOT NULL,
     quota_type  text NOT NULL,
     timezone    text,
-    name        text NOT NULL,
     PRIMARY KEY (plan_id, at)
 );
 COMMENT ON TABLE radmeter.plan_prices IS
     'what a plan cost since when, for which period, and in which time zone its days are';
 COMMENT ON COLUMN radmeter.plan_prices.quota_type IS 'what the price is for: plans.quota_type of then';
 COMMENT ON COLUMN radmeter.plan_prices.timezone IS 'NULL: the default time zone of the installation';
-COMMENT ON COLUMN radmeter.plan_prices.name IS 'how the plan was called';
-INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone, name)
+INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone)
 SELECT id, '-infinity', CASE pg_typeof(price) WHEN 'numeric'::regtype THEN price::text::numeric
                                               -- as decimal_columns rounds a double
                                               ELSE round(price::text::numeric, 2) END,
-       quota_type, timezone, name
+       quota_type, timezone
 FROM public.plans;
 """
 
