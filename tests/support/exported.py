@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ FIXED = {
     "router-days": "tenant,router,mac,day,bytes_in,bytes_out",
     "user-periods": "username,period_start,period_end,bytes_in,bytes_out",
 }
-WHAT = ("invoices", "lines", "router-days", "user-periods", "sessions")
+WHAT = ("invoices", "lines", "credit-notes", "router-days", "user-periods", "sessions")
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 
 
@@ -133,13 +135,24 @@ def _sheets(file: Path) -> list[dict[str, Any]]:
     book = openpyxl.load_workbook(file, read_only=True)
     rows = []
     for sheet in book.worksheets:
-        header, *lines = sheet.iter_rows(values_only=True)
+        header, *lines = sheet.iter_rows()
         rows += [
-            {str(name): _decoded(_text(value)) for name, value in zip(header, line, strict=True)}
+            {str(name.value): _decoded(_shown(cell)) for name, cell in zip(header, line, strict=True)}
             for line in lines
         ]
     book.close()
     return rows
+
+
+def _shown(cell: Any) -> str | None:
+    """Return what a spreadsheet shows."""
+    if isinstance(cell.value, datetime):
+        assert cell.number_format == "yyyy-mm-dd"
+        return cell.value.date().isoformat()
+    if isinstance(cell.value, int | float) and cell.number_format.startswith("0"):
+        decimals = len(cell.number_format.partition(".")[2])
+        return f"{Decimal(repr(cell.value)):.{decimals}f}"
+    return _text(cell.value)
 
 
 def _decoded(text: str | None) -> str | None:

@@ -12,7 +12,7 @@ DECLARE
 BEGIN
     SELECT id INTO v_tenant_id FROM radmeter.tenants WHERE name = p_tenant;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no tenant "%": "radmeter tenants list" lists them', p_tenant USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'there is no tenant ''%'': `radmeter tenants list` lists them', p_tenant USING ERRCODE = 'RM001';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
         RAISE EXCEPTION 'there is no role "%": make it first, as a superuser: CREATE ROLE % LOGIN', p_role,

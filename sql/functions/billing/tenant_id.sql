@@ -11,7 +11,7 @@ BEGIN
     WHERE name = p_tenant OR p_tenant ~ '^[1-9][0-9]{0,17}$' AND id::text = p_tenant
     ORDER BY name = p_tenant DESC LIMIT 1;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no tenant "%": "radmeter tenants list" lists them', p_tenant USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'there is no tenant ''%'': `radmeter tenants list` lists them', p_tenant USING ERRCODE = 'RM001';
     END IF;
     RETURN v_id;
 END;

@@ -42,6 +42,22 @@ LINE_COLUMNS = (
     "tax_rule",
     "adjusts",
 )
+CREDIT_COLUMNS = (
+    "number",
+    "invoice",
+    "tenant",
+    "username",
+    "issued",
+    "currency",
+    "net",
+    "tax",
+    "gross",
+    "reason",
+    "voids",
+    "issued_at",
+    "issuer",
+    "id",
+)
 
 # Also what others wrote into the table, without a number.
 LIST = """
@@ -71,6 +87,20 @@ FROM public.invoice_lines WHERE invoice_id = %(id)s ORDER BY line"""
 NOTES = """
 SELECT id, number, issued_at, net, tax, amount AS gross, reason, voids, currency
 FROM public.credit_notes WHERE invoice_id = %(id)s ORDER BY id"""
+CREDITS = """
+SELECT note.id, note.number, invoice.number AS invoice, coalesce(tenant.name, '') AS tenant, invoice.username,
+       (note.issued_at AT TIME ZONE 'UTC')::date AS issued, note.currency, note.net, note.tax, note.amount AS gross,
+       note.reason, note.voids, note.issued_at, issuer.name AS issuer, note.invoice_id, note.taxes
+FROM public.credit_notes AS note JOIN public.invoices AS invoice ON invoice.id = note.invoice_id
+LEFT JOIN radmeter.tenants AS tenant ON tenant.id = coalesce(invoice.tenant_id, invoice.of_tenant_id)
+LEFT JOIN radmeter.issuers AS issuer ON issuer.id = note.issuer_id
+WHERE (%(first)s::date IS NULL OR note.issued_at >= %(first)s::timestamp AT TIME ZONE 'UTC'
+       AND note.issued_at < (%(first)s::timestamp + interval '1 month') AT TIME ZONE 'UTC')
+  AND (%(tenants)s::text[] IS NULL OR tenant.name = ANY (%(tenants)s))
+  AND (%(username)s::text IS NULL OR invoice.username = %(username)s)
+  AND (%(number)s::text IS NULL OR note.number = %(number)s)
+  AND (%(issuer)s::text IS NULL OR issuer.name = %(issuer)s)
+ORDER BY note.issued_at, note.id"""
 DETAIL = "SELECT taxes, recipient, issuer, terms FROM public.invoices WHERE id = %(id)s"
 OF_USER = "SELECT id FROM public.invoices WHERE username = %(username)s LIMIT 1"
 
@@ -113,6 +143,37 @@ def documents(
             f"there is no invoice for the user {username!r}, written exactly so: `radmeter billing list` lists them"
         )
     return found
+
+
+def credit_notes(
+    connection: Connection,
+    *,
+    month: Month | None = None,
+    tenants: Sequence[str] = (),
+    username: str | None = None,
+    number: str | None = None,
+    issuer: str | None = None,
+) -> list[Row]:
+    """Return credit notes in the order in which they were issued. `month` is that of the issue, in UTC.
+
+    Raises
+    ------
+    NotKnown
+        There is no tenant of a name.
+    """
+    if tenants:
+        ids(connection, tenants)
+    return rows(
+        connection,
+        CREDITS,
+        {
+            "first": None if month is None else month.first,
+            "tenants": list(tenants) or None,
+            "username": username,
+            "number": number,
+            "issuer": issuer,
+        },
+    )
 
 
 def find(connection: Connection, name: str, issuer: str | None = None) -> Row:

@@ -170,8 +170,8 @@ def rates(connection: Connection, tenants: Sequence[int], month: Month) -> dict[
         except BadTerms as error:
             # Written without the commands.
             raise StoreError(
-                f"the rate of the tenant {row['name']!r} from {row['from_day']} on cannot be used: {error}. Set it again "
-                "with `radmeter tenants rate`"
+                f"the rate of the tenant {row['name']!r} from {row['from_day']} on cannot be used: {error}. Set it "
+                "again with `radmeter tenants rate`"
             ) from None
     return found
 

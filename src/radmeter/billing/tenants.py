@@ -17,7 +17,6 @@ from radmeter.quotas.calls import call
 ROLE = "radmeter_billing"
 # What takes a value away.
 NONE = ("none", "off", "")
-HOW_TO_FIND = "`radmeter tenants list --retired` lists them all"
 LIST = """
 SELECT tenant.id, tenant.name, tenant.currency, tenant.digits, tenant.timezone, tenant.legal_name, tenant.address,
        tenant.email, tenant.tax_id, tenant.tax_rate, tenant.tax_rule, tenant.language, issuer.name AS issuer,
@@ -160,7 +159,7 @@ def find(connection: Connection, text: str) -> Row:
     number = re.fullmatch(r"[1-9][0-9]{0,17}", text) is not None
     found = views.rows(connection, NAMED, {"name": text, "number": number})
     if not found:
-        raise NotKnown(f"there is no tenant {text!r}: {HOW_TO_FIND}")
+        raise NotKnown(f"there is no tenant {text!r}: `radmeter tenants list` lists them")
     return found[0]
 
 

@@ -39,6 +39,7 @@ CLOSED_COLUMNS = ("tenant", "username", "currency", "usage_bytes", "net", "tax",
 SHORT = ("number", "tenant", "username", "period_start", "currency", "gross", "status")
 STATUSES = ("draft", "issued", "void")
 SETTING_COLUMNS = ("name", "value", "default", "meaning")
+SHORT_CREDITS = ("number", "invoice", "tenant", "username", "issued", "currency", "gross", "reason")
 
 
 class Disagree(RadmeterError):
@@ -199,6 +200,9 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
 @tenant_option
 @click.option("--user", "username", type=TEXT, metavar="USER", help="Only documents of this user.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only documents in this state.")
+@click.option(
+    "--credit-notes", is_flag=True, help="Credit notes instead; --period is the month of their issue."
+)
 @list_options
 @with_settings("state", "dsn", "read_dsn")
 def list_documents(
@@ -207,6 +211,7 @@ def list_documents(
     tenants: Sequence[str],
     username: str | None,
     status: str | None,
+    credit_notes: bool,
     output_format: str,
 ) -> None:
     """List invoices: number, recipient, period, amounts and state. Drafts have no number, but an id.
@@ -216,7 +221,18 @@ def list_documents(
     from radmeter.billing import documents
     from radmeter.database.views import reading
 
+    if credit_notes and status is not None:
+        raise click.UsageError("--status is of invoices, and --credit-notes have none")
     with reading_database(settings) as dsn, reading(dsn) as connection:
+        if credit_notes:
+            notes = documents.credit_notes(connection, month=period, tenants=tenants, username=username)
+            emit(
+                [_exact(note) for note in notes],
+                output_format,
+                columns=documents.CREDIT_COLUMNS,
+                short=SHORT_CREDITS,
+            )
+            return
         found = documents.documents(
             connection, month=period, tenants=tenants, username=username, status=status
         )
@@ -231,11 +247,18 @@ def list_documents(
 @format_option
 @with_settings("state", "dsn", "read_dsn")
 def show(settings: Settings, number: str, issuer: str | None, output_format: str) -> None:
-    """Show the invoice NUMBER with its lines, their arithmetic, its tax and its credit notes. A draft is named #ID."""
+    """Show the invoice NUMBER with its lines, their arithmetic, its tax and its credit notes. A draft is named #ID.
+
+    NUMBER may be that of a credit note.
+    """
     from radmeter.billing import documents
     from radmeter.database.views import reading
 
     with reading_database(settings) as dsn, reading(dsn) as connection:
+        notes = documents.credit_notes(connection, number=number, issuer=issuer)
+        if notes and not documents.documents(connection, number=number, issuer=issuer):
+            _show_credit_notes(notes, output_format)
+            return
         found = documents.whole(connection, documents.find(connection, number, issuer))
     if output_format == "json":
         emit_json(plain(_exact(found)))
@@ -439,6 +462,31 @@ def _credit(
         output.say(
             f"The next close bills it again. For a new document of {month}: "
             f"radmeter billing close {month} --tenant {tenant}"
+        )
+
+
+def _show_credit_notes(notes: Sequence[Mapping[str, Any]], output_format: str) -> None:
+    """Show the credit notes of a number: several issuers may have given it."""
+    from radmeter.billing.documents import CREDIT_COLUMNS
+
+    if output_format == "json":
+        emit_json(plain([_exact(note) for note in notes]) if len(notes) > 1 else plain(_exact(notes[0])))
+        return
+    if output_format == "csv":
+        emit([_exact(note) for note in notes], output_format, columns=CREDIT_COLUMNS)
+        return
+    for note in notes:
+        recipient = note["username"] if note["username"] is not None else (note["tenant"] or "-")
+        output.say(
+            f"{note['number']}, credit note of {note['invoice']}, for {recipient}",
+            f"issued {times.shown(note['issued_at'])} by {note['issuer']}",
+            f"reason: {note['reason']}" + (" (voids the invoice)" if note["voids"] else ""),
+        )
+        for tax in note["taxes"] or ():
+            rule = f" ({tax['rule']})" if tax.get("rule") else ""
+            output.say(f"tax {tax['rate']} %{rule} of {tax['net']}: {tax['tax']} {note['currency']}")
+        output.say(
+            f"net {_money(note['net'], note)}, tax {_money(note['tax'], note)}, total {_money(note['gross'], note)}"
         )
 
 

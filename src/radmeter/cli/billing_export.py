@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from radmeter import output
-from radmeter.cli.common import TEXT, reading_database, require_extra, with_settings
+from radmeter.cli.common import TEXT, reading_database, require_directory, require_extra, with_settings
 from radmeter.cli.months import CALENDAR_MONTH, DAY
 from radmeter.config import Settings
 from radmeter.interruption import Interruption
@@ -17,7 +17,7 @@ from radmeter.units import counted
 if TYPE_CHECKING:
     from radmeter.billing.months import Month
 
-WHAT = ("invoices", "lines", "router-days", "user-periods", "sessions")
+WHAT = ("invoices", "lines", "credit-notes", "router-days", "user-periods", "sessions")
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 # The package that a format needs, and the extra that brings it.
 PACKAGES = {"parquet": ("pyarrow", "archive"), "xlsx": ("xlsxwriter", "billing")}
@@ -63,9 +63,7 @@ Exit codes:
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    default="csv",
-    show_default=True,
-    help="jsonl is a JSON object a line.",
+    help="jsonl is a JSON object a line.  [default: by the name of FILE; csv with another name and with -]",
 )
 @click.option(
     "-o",
@@ -104,7 +102,7 @@ def export(
     last: datetime.datetime | None,
     tenant: str | None,
     what: str,
-    form: str,
+    form: str | None,
     file: Path,
     manifest: Path | None,
     delimiter: str | None,
@@ -121,12 +119,15 @@ def export(
     \b
     invoices      documents that begin in the month, drafts and void ones too
     lines         their lines, with the arithmetic
+    credit-notes  those issued in the month (UTC)
     router-days   what routers counted, by day, and whose they were
     user-periods  quota periods of users that begin in the month
     sessions      those online in the month, with the octets of its days
 
     It only reads, and may read from a standby. A month that is not closed may still change: a note says so.
     """
+    is_stdout = str(file) == "-"
+    form = _format(form, file)
     if form != "csv" and (delimiter or decimal_comma or bom or raw):
         raise click.UsageError("--delimiter, --decimal-comma, --bom and --raw go with --format csv")
     delimiter = delimiter or (";" if decimal_comma else ",")
@@ -135,7 +136,10 @@ def export(
     days = _days(period, first, last)
     if form in PACKAGES:
         require_extra(*PACKAGES[form])
-    is_stdout = str(file) == "-"
+    if not is_stdout:
+        require_directory(file)
+    if manifest is not None:
+        require_directory(manifest)
     if is_stdout and form in PACKAGES and output.is_terminal():
         raise click.UsageError(f"{form} is not for a terminal: give a file, or lead the output elsewhere")
     # Imported here because psycopg loads slowly.
@@ -167,6 +171,14 @@ def export(
         output.say(f"note: not closed yet, so it may change: {', '.join(done.open_months)}", err=True)
     if not is_stdout:
         output.say(f"{counted(done.manifest.rows, 'row')} in {file}")
+
+
+def _format(form: str | None, file: Path) -> str:
+    """Return the format. A file whose name says another one would be opened by a program that cannot read it."""
+    named = file.suffix.removeprefix(".").lower()
+    if form is not None and named in FORMATS and form != named:
+        raise click.UsageError(f"{str(file)!r} is named .{named}, and --format is {form}: change one of them")
+    return form or (named if named in FORMATS else "csv")
 
 
 def _days(

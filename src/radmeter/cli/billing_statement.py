@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from radmeter import output
-from radmeter.cli.common import TEXT, reading_database, require_extra, with_settings
+from radmeter.cli.common import TEXT, reading_database, require_directory, require_extra, with_settings
 from radmeter.cli.months import CALENDAR_MONTH
 from radmeter.config import Settings
 from radmeter.durable_files import write_durably
@@ -84,6 +84,8 @@ def statement(
     if every == (tenant is not None):
         raise click.UsageError("name a tenant with --tenant, or take all with --all")
     kind = _kind(kind, target, every)
+    if not every:
+        require_directory(target)
     if kind == "pdf":
         require_extra("typst", "billing")
     from radmeter.billing.statements import reading
@@ -113,6 +115,8 @@ def _kind(kind: str | None, target: Path, every: bool) -> str:
     suffix = target.suffix.removeprefix(".").lower()
     if every:
         return kind or "pdf"
+    if kind is not None and suffix in KINDS and kind != suffix:
+        raise click.UsageError(f"{str(target)!r} is named .{suffix}, and --as is {kind}: change one of them")
     if kind is None and suffix not in KINDS:
         raise click.UsageError(f"{str(target)!r} is neither .pdf nor .html: say which with --as")
     return kind or suffix

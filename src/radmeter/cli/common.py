@@ -4,6 +4,7 @@ import csv
 import datetime
 import io
 import json
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from functools import wraps
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -20,7 +22,7 @@ from radmeter.cli import config_option, times
 from radmeter.cli.tables import lay_out
 from radmeter.config import ALL, Settings
 from radmeter.database import deadline
-from radmeter.errors import MissingExtra, StoreError
+from radmeter.errors import MissingExtra, RadmeterError, StoreError
 from radmeter.os_errors import explained
 from radmeter.printable import escaped, escaped_json, printable
 from radmeter.secret_files import close_memory
@@ -230,6 +232,20 @@ def reading_database(settings: Settings) -> Iterator[str]:
     if found is not None and (found.behind_seconds is None or found.behind_seconds >= BEHIND_SECONDS):
         output.say(f"note: read from a standby, {found}", err=True)
     yield settings.read_dsn
+
+
+def require_directory(file: Path) -> None:
+    """Check that the directory of a file that is to be written is there.
+
+    Raises
+    ------
+    RadmeterError
+        It is not.
+    """
+    if not file.parent.exists():
+        raise RadmeterError(
+            f"there is no directory {str(file.parent)!r}: make it with `mkdir -p {shlex.quote(str(file.parent))}`"
+        )
 
 
 def require_extra(package: str, extra: str) -> None:

@@ -133,8 +133,8 @@ def test_a_router_that_was_never_assigned_has_no_tenant(database: str, connectio
     ("arguments", "said"),
     [
         (("who", "--tenant", "acme"), "there is no router 'who'"),
-        (("lobby", "--tenant", "who"), 'there is no tenant "who": "radmeter tenants list" lists them'),
-        (("lobby", "--tenant", "99"), 'there is no tenant "99"'),
+        (("lobby", "--tenant", "who"), "there is no tenant 'who': `radmeter tenants list` lists them"),
+        (("lobby", "--tenant", "99"), "there is no tenant '99'"),
         (("lobby",), "give --tenant or --none"),
         (("lobby", "--tenant", "acme", "--none"), "give --tenant or --none"),
         (("lobby", "--tenant", "acme", "--from", "1999-12-31"), "between 2000-01-01 and 2100-01-01"),

@@ -120,11 +120,11 @@ def test_a_users_tenant_is_set_by_name_or_number_in_a_list_too(
     ]  # fmt: skip
     users.write_text("username,plan,tenant\nbob,,\nann,basic,acme\neve,basic,none\nbob2,basic,beta\n")
     assert "4 unchanged" in run(database, "users", "import", str(users))
-    assert 'there is no tenant "who"' in refused(database, "users", "set", "bob", "--tenant", "who")
+    assert "there is no tenant 'who'" in refused(database, "users", "set", "bob", "--tenant", "who")
     assert 'there is no user "who" with a plan' in refused(
         database, "users", "set", "who", "--tenant", "acme"
     )
-    assert 'there is no tenant "who"' in refused(
+    assert "there is no tenant 'who'" in refused(
         database, "users", "add", "joe", "--plan", "basic", "--no-password", "--tenant", "who"
     )
     # Nothing of a refused user stays.

@@ -104,7 +104,9 @@ def test_sessions_are_refused(acme: str, connection: Connection) -> None:
     ],
     ids=lambda arguments: " ".join(arguments[:2]),
 )
-def test_what_is_the_operators_is_refused_without_naming_a_right(acme: str, arguments: tuple[str, ...]) -> None:
+def test_what_is_the_operators_is_refused_without_naming_a_right(
+    acme: str, arguments: tuple[str, ...]
+) -> None:
     """Whoever granted a tenant's login what a message names would show it all tenants."""
     done = radmeter(acme, *arguments)
     assert done.exit_code == 1

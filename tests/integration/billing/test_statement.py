@@ -78,7 +78,7 @@ def test_it_shows_the_document(database: str, connection: Connection, tmp_path: 
         "Spots AG",
         "Zürich",
         "2026-10-01 to 2026-10-31, both",
-        "3,000,000,000 bytes",
+        "3,000,000,000 octets",
         "1.50 EUR",
         "0.30 EUR",
         "1.80 EUR",
@@ -87,7 +87,7 @@ def test_it_shows_the_document(database: str, connection: Connection, tmp_path: 
         "lobby",
         "1,000,000,000",
         "2,000,000,000",
-        "1 GB = 1,000,000,000 bytes",
+        "1 GB = 1,000,000,000 octets",
         "half up",
     ):
         assert part in text
@@ -213,9 +213,9 @@ def test_octets_of_earlier_months_are_told_apart(
         "2026-09-01 – 2026-09-30 (for 2026-09, which was closed before)",
         "-0.000000005 GB",
         "0.000000002 GB",
-        "-5 bytes are of earlier months",
+        "-5 octets are of earlier months",
         "In your favour -2.00 EUR",
-        "Usage -3 bytes",
+        "Usage -3 octets",
         "2026-09 2 -7 2 -5",
         "2026-10 1 1 1 2",
     ):
@@ -260,7 +260,7 @@ def test_languages(database: str, connection: Connection, tmp_path: Path) -> Non
     for part in (
         "Rechnung 2026-000001",
         "2026-10-01 bis 2026-10-31",
-        "3.000.000.000 Byte",
+        "3.000.000.000 Oktette",
         "1,50 EUR",
         "kaufmännisch",
     ):
@@ -328,7 +328,7 @@ def test_a_thousand_routers_over_many_pages(database: str, connection: Connectio
     pages = pdf.pages_of(target)
     assert pages > 10
     text = [" ".join(pdf.text_of(target, page).split()) for page in range(1, pages + 1)]
-    assert all("Bytes in Bytes out Bytes" in page for page in text[1:-1])
+    assert all("Octets in Octets out Octets" in page for page in text[1:-1])
     assert all(f"Page {number} of {pages}" in page for number, page in enumerate(text, 1))
     whole = " ".join(text)
     assert all(f"router {number:04} " in whole for number in range(1000))
@@ -447,6 +447,10 @@ def test_what_is_not_there(database: str, connection: Connection, tmp_path: Path
         "tenant 'empty' has no documents of 2026-10: `radmeter billing close 2026-10` makes them"
         in done.errors
     )
+    done = statement(database, "acme", tmp_path / "no dir" / "x.pdf")
+    assert done.errors == (
+        f"error: there is no directory '{tmp_path / 'no dir'}': make it with `mkdir -p '{tmp_path / 'no dir'}'`\n"
+    )
     done = radmeter(database, "billing", "statement", "--period", "2026-09", "--all", "-o", tmp_path / "all")
     assert "no tenant has documents of 2026-09" in done.errors
     assert list(tmp_path.iterdir()) == []
@@ -454,6 +458,7 @@ def test_what_is_not_there(database: str, connection: Connection, tmp_path: Path
         ["--tenant", "acme", "-o", "x.txt"],
         ["-o", "x.pdf"],
         ["--all", "--tenant", "acme", "-o", "x"],
+        ["--tenant", "acme", "--as", "html", "-o", "x.pdf"],
     ):
         assert radmeter(database, "billing", "statement", "--period", "2026-10", *arguments).exit_code == 2
 
@@ -508,5 +513,61 @@ def test_units_and_rounding_are_stated(
     target = tmp_path / "acme.pdf"
     assert statement(database, "acme", target).exit_code == 0
     text = shown(target)
-    for note in (*notes, "0.5 GiB", "1 GiB = 1,073,741,824 bytes.", "Volumes and prices are not rounded."):
+    for note in (*notes, "0.5 GiB", "1 GiB = 1,073,741,824 octets.", "Volumes and prices are not rounded."):
         assert note in text
+
+
+def test_credit_notes_are_listed_and_shown(database: str, connection: Connection) -> None:
+    made = invoice(connection)
+    money.credit(connection, made, reason="outage", number=1, net="0.50")
+    for month, names in (("2026-11", ["CN-2026-1"]), ("2026-10", [])):
+        listed = radmeter(
+            database, "billing", "list", "--credit-notes", "--period", month, "--format", "json"
+        ).json()
+        assert [note["number"] for note in listed] == names
+    (note,) = radmeter(
+        database, "billing", "list", "--credit-notes", "--tenant", "acme", "--format", "csv"
+    ).csv()
+    assert {name: note[name] for name in ("invoice", "tenant", "issued", "currency", "net", "tax", "reason")} == {
+        "invoice": "2026-000001", "tenant": "acme", "issued": "2026-11-02", "currency": "EUR", "net": "0.50",
+        "tax": "0", "reason": "outage",
+    }  # fmt: skip
+    shown = radmeter(database, "billing", "show", "CN-2026-1")
+    assert shown.exit_code == 0, shown.errors
+    for part in ("CN-2026-1, credit note of 2026-000001, for acme", "reason: outage", "net 0.50 EUR"):
+        assert part in shown.output
+    assert (
+        radmeter(database, "billing", "show", "CN-2026-1", "--format", "json").json()["invoice"]
+        == "2026-000001"
+    )
+    assert "there is no invoice 'CN-2026-2'" in radmeter(database, "billing", "show", "CN-2026-2").errors
+    assert radmeter(database, "billing", "list", "--credit-notes", "--status", "void").exit_code == 2
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "Time zone"), ("de", "Zeitzone")])
+def test_days_are_of_the_zones_of_the_routers_and_a_discovered_one_has_the_name_that_it_sends(
+    database: str, connection: Connection, tmp_path: Path, language: str, words: str
+) -> None:
+    """The zone of the tenant says only when a month can be closed."""
+    terms = {"rounding": "half-up", "tax": "sum", "timezone": "Europe/Berlin"}
+    made = invoice(connection, language=language, terms=terms)
+    connection.execute(
+        """INSERT INTO routers (id, name, status, mac, nas_identifier, timezone)
+           VALUES (77, '02:00:00:00:00:01', 'discovered', '02:00:00:00:00:01', 'pool bar', 'Asia/Tokyo')"""
+    )
+    connection.execute("ALTER TABLE invoice_usage DISABLE TRIGGER USER")
+    connection.execute(
+        """INSERT INTO invoice_usage (invoice_id, router_id, usage_date, bytes_in, bytes_out)
+           VALUES (%s, 77, '2026-10-02', 0, 0)""",
+        (made,),
+    )
+    target = tmp_path / "acme.html"
+    done = statement(database, "acme", target)
+    assert done.exit_code == 0, done.errors
+    text = shown(target)
+    assert f"{words} Asia/Tokyo, UTC" in text
+    assert "Europe/Berlin" not in text
+    assert "pool bar 02:00:00:00:00:01 2026-10" in text
+    assert "byte" not in text.lower()
+    sums = {"en": "Sum 1,000,000,000 2,000,000,000", "de": "Summe 1.000.000.000 2.000.000.000"}
+    assert sums[language] in text

@@ -89,7 +89,7 @@ def test_its_totals_are_those_of_the_exports(
     assert f"Netto {german(net)} EUR" in text
     assert f"Steuer {german(Decimal(invoice['tax']))} EUR" in text
     assert f"Gesamtbetrag {german(Decimal(invoice['gross']))} EUR" in text
-    assert f"Verbrauch {usage:,} Byte".replace(",", ".") in text
+    assert f"Verbrauch {usage:,} Oktette".replace(",", ".") in text
     assert "Hôtel Ünïcode GmbH" in text
     assert "kaufmännisch" in text
     assert "VAT 19 %" in text

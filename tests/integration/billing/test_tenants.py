@@ -95,12 +95,12 @@ def test_every_option_is_a_value_of_the_tenant_and_the_audit_log_has_the_change(
         (("add", "b", "--currency", "EUR", "--tax-rate", "-1"), "--tax-rate: '-1' is not a rate in percent"),
         (("add", "b", "--currency", "EUR", "--language", "Deutsch!"), "a language is a code such as en"),
         (("add", "b", "--currency", "EUR", "--issuer", "north"), 'there is no issuer "north": "radmeter billing'),
-        (("set", "who", "--currency", "EUR"), 'there is no tenant "who": "radmeter tenants list" lists them'),
+        (("set", "who", "--currency", "EUR"), "there is no tenant 'who': `radmeter tenants list` lists them"),
         (("set", "other", "--name", "acme"), 'there is a tenant "acme" already: give another name'),
         (("set", "acme"), "give at least one value"),
         (("show", "who"), "there is no tenant 'who'"),
         (("rates", "who"), "there is no tenant 'who'"),
-        (("retire", "who"), 'there is no tenant "who"'),
+        (("retire", "who"), "there is no tenant 'who'"),
     ],
 )  # fmt: skip
 def test_what_is_no_tenant_is_refused_with_the_remedy(

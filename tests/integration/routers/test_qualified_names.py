@@ -312,4 +312,4 @@ def test_the_tenant_of_a_router_and_the_realms_are_shown(database: str, connecti
     assert tenant() is None
     for bad in ("0", "x", "9223372036854775808"):
         refused = radmeter(database, "routers", "set", "lobby", "--tenant", bad)
-        assert f'there is no tenant "{bad}"' in refused.errors
+        assert f"there is no tenant '{bad}'" in refused.errors

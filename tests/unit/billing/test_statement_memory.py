@@ -16,8 +16,8 @@ def used():
 
 def made(tag):
     routers = [
-        RouterUsage(router_id=each, name=f"router {each} of {tag}", mac=None, month=date(2026, 10, 1), days=31,
-                    bytes_in=each * tag, bytes_out=each)
+        RouterUsage(router_id=each, name=f"router {each} of {tag}", mac=None, timezone="UTC",
+                    month=date(2026, 10, 1), days=31, bytes_in=each * tag, bytes_out=each)
         for each in range(600)
     ]
     document = Document(

@@ -1,4 +1,4 @@
-"""Exports of documents: invoices, and their lines."""
+"""Exports of documents: invoices, their lines, and credit notes."""
 
 from radmeter.billing.exports.columns import Column, money, octets
 from radmeter.billing.exports.table import Table
@@ -91,5 +91,41 @@ LINES = Table(
     of_tenant=_OF_TENANT,
     order=("tenant", "username", "document_id", "line"),
     sums=("usage_bytes", "net"),
+    by_currency=True,
+)
+
+CREDIT_NOTES = Table(
+    what="credit-notes",
+    rows="credit notes that were issued on these days (UTC)",
+    columns=(
+        Column("number", "text", "of the credit note"),
+        Column("invoice", "text", "the number of the invoice that it credits"),
+        Column("tenant", "text", "whose invoice; of a user's invoice: whose user"),
+        Column("username", "text", "the user whose invoice it is; empty: the tenant's"),
+        Column("issued", "date", "the day in UTC"),
+        Column("currency", "word", "ISO 4217"),
+        money("net", "given back, in the currency"),
+        money("tax", "given back, in the currency"),
+        money("gross", "net and tax, in the currency"),
+        Column("reason", "text", "as it stands on the credit note"),
+        Column("voids", "boolean", "the invoice is void since"),
+        Column("issuer", "text", "who issues it, as the document has it"),
+        Column("issued_at", "time", "UTC"),
+        Column("credit_note_id", "integer", ""),
+        Column("document_id", "integer", "of the invoice"),
+    ),
+    query=f"""
+    SELECT note.number, invoice.number AS invoice, tenant.name AS tenant, invoice.username,
+           (note.issued_at AT TIME ZONE 'UTC')::date AS issued, note.currency::text AS currency,
+           round(note.net, note.digits) AS net, round(note.tax, note.digits) AS tax,
+           round(note.amount, note.digits) AS gross, note.reason, note.voids, note.issuer ->> 'name' AS issuer,
+           note.issued_at, note.id AS credit_note_id, invoice.id AS document_id
+    {_DOCUMENTS}
+    JOIN public.credit_notes AS note ON note.invoice_id = invoice.id
+    WHERE note.issued_at >= {{first}}::timestamp AT TIME ZONE 'UTC'
+      AND note.issued_at < {{end}}::timestamp AT TIME ZONE 'UTC' AND {{whose}}""",  # constants
+    of_tenant=_OF_TENANT,
+    order=("issued_at", "credit_note_id"),
+    sums=("net", "tax", "gross"),
     by_currency=True,
 )

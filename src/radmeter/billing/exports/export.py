@@ -13,7 +13,7 @@ from psycopg import sql
 from radmeter.billing.exports.archived import archived
 from radmeter.billing.exports.columns import Column
 from radmeter.billing.exports.counters import ROUTER_DAYS, USER_PERIODS
-from radmeter.billing.exports.documents import INVOICES, LINES
+from radmeter.billing.exports.documents import CREDIT_NOTES, INVOICES, LINES
 from radmeter.billing.exports.manifest import Manifest
 from radmeter.billing.exports.sessions import SESSIONS
 from radmeter.billing.exports.source import Source, Style
@@ -25,7 +25,7 @@ from radmeter.database.views import Row, rows
 from radmeter.errors import StoreError
 from radmeter.progress import Progress
 
-TABLES = {table.what: table for table in (INVOICES, LINES, ROUTER_DAYS, USER_PERIODS, SESSIONS)}
+TABLES = {table.what: table for table in (INVOICES, LINES, CREDIT_NOTES, ROUTER_DAYS, USER_PERIODS, SESSIONS)}
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 
 # A day begins at most at 14 hours before it does in UTC, and ends 12 after it. What it is here depends on the zones.

@@ -1,6 +1,7 @@
 """Writes an export as XLSX, a row at a time. Text is text: no cell is a formula.
 
-A number of a spreadsheet is a double. So decimals are text, and integers that a spreadsheet would round are, too.
+A number of a spreadsheet is a double, which has 15 digits. A number with more is text, since it would be rounded. Dates
+are dates; times are text, since a spreadsheet has no time zones and rounds seconds.
 """
 
 import csv
@@ -8,9 +9,11 @@ import datetime
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 
 import xlsxwriter
 from xlsxwriter.exceptions import FileCreateError
+from xlsxwriter.format import Format
 
 from radmeter.billing.exports.columns import Column
 from radmeter.billing.exports.target import Sink
@@ -21,7 +24,12 @@ from radmeter.spreadsheets import harmless
 SHEET_ROWS = 1_048_576
 CELL_CHARACTERS = 32_767
 # Excel shows and computes with so many digits.
-EXACT_INTEGER = 10**15 - 1
+EXACT_DIGITS = 15
+EXACT_INTEGER = 10**EXACT_DIGITS - 1
+# Excel counts a 29th of February 1900, which was none.
+FIRST_DATE = datetime.date(1900, 3, 1)
+# Sentences, and how wide their columns are.
+WIDE = {"arithmetic": 60, "description": 40, "reason": 40}
 # A file that says when it was made would be another one each time.
 MADE_AT = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
@@ -52,6 +60,7 @@ def write(
         for lines in blocks:
             for values in csv.reader(line.decode() for line in lines):
                 pages.add(values)
+        pages.end()
 
 
 @contextmanager
@@ -91,16 +100,23 @@ class _Pages:
         # As if an apostrophe had been typed before it: it stays text if somebody edits the cell.
         self._quoted = book.add_format({"quote_prefix": True})
         self._right = book.add_format({"align": "right"})
+        self._date = book.add_format({"num_format": "yyyy-mm-dd"})
+        self._decimals: dict[int, Format] = {}
         self._count = 0
         self._begin()
 
     def add(self, values: Sequence[str]) -> None:
         if self._row == self._most:
+            self.end()
             self._begin()
         for place, (column, value) in enumerate(zip(self._columns, values, strict=True)):
             if value:
                 self._write(place, column, value)
         self._row += 1
+
+    def end(self) -> None:
+        """End the sheet. Its rows can be filtered."""
+        self._sheet.autofilter(0, 0, self._row - 1, len(self._columns) - 1)
 
     def _begin(self) -> None:
         self._count += 1
@@ -108,17 +124,21 @@ class _Pages:
         self._sheet = self._book.add_worksheet(name)
         self._sheet.freeze_panes(1, 0)
         for place, column in enumerate(self._columns):
-            self._sheet.set_column(place, place, max(12, len(column.name) + 2))
+            self._sheet.set_column(place, place, WIDE.get(column.name, max(12, len(column.name) + 4)))
             self._sheet.write_string(0, place, column.name, self._bold)
-        # They are meant to be text.
+        # What has more digits is meant to be text.
         self._sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})
         self._row = 1
 
     def _write(self, place: int, column: Column, value: str) -> None:
         if column.is_whole and abs(int(value)) <= EXACT_INTEGER:
             self._sheet.write_number(self._row, place, int(value))
+        elif column.kind == "decimal" and (number := _exact(value)) is not None:
+            self._sheet.write_number(self._row, place, number, self._with_decimals(value))
         elif column.is_whole or column.kind == "decimal":
             self._sheet.write_string(self._row, place, value, self._right)
+        elif column.kind == "date" and (day := _day(value)) is not None:
+            self._sheet.write_datetime(self._row, place, day, self._date)
         elif column.kind == "boolean":
             self._sheet.write_boolean(self._row, place, value == "true")
         elif len(value) > CELL_CHARACTERS:
@@ -129,3 +149,30 @@ class _Pages:
         else:
             odd = column.kind == "text" and harmless(value) != value
             self._sheet.write_string(self._row, place, value, self._quoted if odd else None)
+
+    def _with_decimals(self, value: str) -> Format:
+        """Return the format that shows as many decimals as the value has."""
+        count = len(value.partition(".")[2])
+        if count not in self._decimals:
+            self._decimals[count] = self._book.add_format(
+                {"num_format": f"0.{'0' * count}" if count else "0"}
+            )
+        return self._decimals[count]
+
+
+def _exact(value: str) -> Decimal | None:
+    """Return a decimal if a spreadsheet has it as it is; else None."""
+    number = Decimal(value)
+    if not number.is_finite() or len(number.as_tuple().digits) > EXACT_DIGITS:
+        return None
+    # As XlsxWriter writes it: of some, the double has another 16th digit.
+    return number if Decimal("%.16G" % number) == number else None  # noqa: UP031
+
+
+def _day(value: str) -> datetime.date | None:
+    """Return a date if a spreadsheet has it; else None."""
+    try:
+        day = datetime.date.fromisoformat(value)
+    except ValueError:  # of a year that Python has not
+        return None
+    return day if day >= FIRST_DATE else None

@@ -58,6 +58,7 @@ class RouterUsage:
     router_id: int
     name: str
     mac: str | None
+    timezone: str
     month: date
     days: int
     bytes_in: int

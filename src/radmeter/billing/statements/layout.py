@@ -13,6 +13,8 @@ from radmeter.charts import Bar, bar_chart
 from radmeter.printable import escaped
 
 ONE_DAY = timedelta(days=1)
+# More in the head help nobody.
+MOST_ZONES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +132,11 @@ def _facts(document: Document, statement: Statement, words: Language) -> list[tu
         facts.append((words["date"], document.issued_on.isoformat()))
     last = document.period_end - ONE_DAY
     facts.append((words["period"], words["period_value"].format(first=document.period_start, last=last)))
-    if document.terms.get("timezone"):
-        facts.append((words["time_zone"], _text(document.terms["timezone"])))
+    # Days are cut by the zones of the routers. That of the tenant says only when the month could be closed.
+    zones = sorted({each.timezone for each in document.routers if each.timezone})
+    if zones:
+        more = ", .." if len(zones) > MOST_ZONES else ""
+        facts.append((words["time_zone"], _text(", ".join(zones[:MOST_ZONES])) + more))
     facts += [(words["currency"], document.currency), (words["tenant"], _text(statement.tenant))]
     return facts
 
@@ -253,7 +258,7 @@ def _routers(document: Document, words: Language) -> Table:
     ]
     head = [words[name] for name in ("router", "month", "days_used", "bytes_in", "bytes_out", "bytes_total")]
     sums = [sum(each.bytes_in for each in document.routers), sum(each.bytes_out for each in document.routers)]
-    total = (words["total"], "", "", *map(words.whole, (*sums, sum(sums))))
+    total = (words["sum"], "", "", *map(words.whole, (*sums, sum(sums))))
     return Table(title=words["routers"], head=head, align="wlrrrr", rows=rows, foot=total)
 
 

@@ -45,13 +45,17 @@ SELECT invoice_id, usage_date, sum(bytes_in) AS bytes_in, sum(bytes_out) AS byte
 FROM public.invoice_usage WHERE invoice_id = ANY(%(documents)s)
 GROUP BY invoice_id, usage_date ORDER BY invoice_id, usage_date"""
 ROUTERS = """
-SELECT usage.invoice_id, usage.router_id, router.name, router.mac::text AS mac,
+SELECT usage.invoice_id, usage.router_id, router.name, router.mac::text AS mac, router.timezone,
        date_trunc('month', usage.usage_date::timestamp)::date AS month, count(*) AS days,
        sum(usage.bytes_in) AS bytes_in, sum(usage.bytes_out) AS bytes_out
-FROM public.invoice_usage AS usage LEFT JOIN public.routers AS router ON router.id = usage.router_id
+FROM public.invoice_usage AS usage LEFT JOIN (
+    SELECT id, mac, coalesce(timezone, radmeter.setting_value('timezone')) AS timezone,
+           -- A discovered router is named by its MAC, but may send a name.
+           CASE WHEN status = 'discovered' THEN coalesce(nullif(nas_identifier, ''), name) ELSE name END AS name
+    FROM public.routers) AS router ON router.id = usage.router_id
 WHERE usage.invoice_id = ANY(%(documents)s)
-GROUP BY usage.invoice_id, usage.router_id, router.name, router.mac, 5
-ORDER BY usage.invoice_id, router.name, usage.router_id, 5"""
+GROUP BY usage.invoice_id, usage.router_id, router.name, router.mac, router.timezone, 6
+ORDER BY usage.invoice_id, router.name, usage.router_id, 6"""
 
 HOW_TO_CLOSE = "`radmeter billing close {period}` makes them"
 
@@ -163,6 +167,7 @@ def _document(
                 router_id=each["router_id"],
                 name=each["name"] or "",
                 mac=each["mac"],
+                timezone=each["timezone"] or "",
                 month=each["month"],
                 days=each["days"],
                 bytes_in=int(each["bytes_in"]),

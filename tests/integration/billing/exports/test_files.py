@@ -108,12 +108,12 @@ def test_a_terminal_gets_no_control_characters_and_no_file_of_bytes(
 
 
 def test_a_place_that_cannot_be_written(filled: str, tmp_path: Path) -> None:
-    for file, why in ((tmp_path / "none" / "x.csv", "No such file or directory"), (tmp_path, "not a regular file"),
+    for file, why in ((tmp_path / "none" / "x.csv", "none': make it with `mkdir -p "), (tmp_path, "not a regular file"),
                       (Path("/dev/null"), "not a regular file")):  # fmt: skip
         done = export(filled, "--what", "invoices", "-o", file)
         assert done.exit_code == 1
         assert why in done.errors
-        assert str(file) in done.errors
+        assert str(file.parent if "mkdir" in why else file) in done.errors
         assert "Traceback" not in done.errors
 
 

@@ -149,7 +149,18 @@ def test_a_spreadsheet_counts_with_what_it_can_hold(filled: str, tmp_path: Path)
     assert sheet["E2"].value == "9007199254740993"
     assert sheet["E3"].value == 8
     book = openpyxl.load_workbook(exported(filled, "invoices", "xlsx", tmp_path / "y.xlsx"))
-    assert book["invoices"]["G2"].value == "77.50"
+    sheet = book["invoices"]
+    assert (sheet["G2"].value, sheet["G2"].number_format) == (77.5, "0.00")
+    assert sum(row[6].value for row in sheet.iter_rows(min_row=2)) == pytest.approx(127.401)
+    assert {row[6].number_format for row in sheet.iter_rows(min_row=2)} == {"0.00", "0.000"}
+    assert (sheet["C2"].value, sheet["C2"].number_format) == (datetime(2026, 10, 1), "yyyy-mm-dd")  # noqa: DTZ001 # as openpyxl has it
+    assert sheet["M2"].value == "2026-11-03T08:00:00.5Z"
+    assert sheet.auto_filter.ref == "A1:P4"
+    # Beyond 15 digits a double is another number.
+    file = exported(filled, "lines", "xlsx", tmp_path / "z.xlsx")
+    assert "74.50580596923828125" in [
+        row[12].value for row in openpyxl.load_workbook(file)["lines"].iter_rows()
+    ]
 
 
 def test_a_spreadsheet_says_no_time_of_today(filled: str, tmp_path: Path) -> None:
@@ -208,9 +219,28 @@ def test_credit_notes_are_beside_their_invoice(filled: str, connection: Connecti
         connection,
         """
         INSERT INTO public.credit_notes (invoice_id, issuer_id, number_year, sequence, number, currency, digits, net,
-            tax, amount, taxes, reason, recipient, issuer)
-        SELECT 11, 1, 0, n, 'CN-' || n, 'EUR', 2, 10.00, 1.90, 11.90, '[]', 'outage', '{}', '{}'
+            tax, amount, taxes, reason, recipient, issuer, issued_at)
+        SELECT 11, 1, 0, n, 'CN-' || n, 'EUR', 2, 10.00, 1.90, 11.90, '[]', 'outage', '{}', '{"name": "default"}',
+               '2026-11-30 23:59:59.5Z'::timestamptz + (n - 1) * interval '1 second'
         FROM generate_series(1, 2) AS n""",
     )
     rows = read(exported(filled, "invoices", "csv", tmp_path / "x.csv"))
     assert [row["credited"] for row in rows] == ["23.80", "0.00", "0.000"]
+    # By the day on which they were issued.
+    november = ("--period", "2026-11")
+    for form in FORMATS:
+        (row,) = read(exported(filled, "credit-notes", form, tmp_path / f"x.{form}", *november))
+        assert Decimal(str(row.pop("net"))) == 10
+        assert Decimal(str(row.pop("tax"))) == Decimal("1.90")
+        assert Decimal(str(row.pop("gross"))) == Decimal("11.90")
+        assert {name: row[name] for name in ("number", "invoice", "tenant", "username", "issued", "reason")} == {
+            "number": "CN-1", "invoice": "2026-000001", "tenant": "acme", "username": None, "issued": "2026-11-30",
+            "reason": "outage",
+        }  # fmt: skip
+    assert manifest(tmp_path / "x.csv")["totals_by_currency"] == {
+        "EUR": {"rows": 1, "net": "10.00", "tax": "1.90", "gross": "11.90"}
+    }
+    assert (
+        read(exported(filled, "credit-notes", "csv", tmp_path / "x.csv", *november, "--tenant", "kuwait"))
+        == []
+    )

@@ -84,8 +84,10 @@ def test_decimal_comma_delimiter_and_byte_order_mark(hostile: str, tmp_path: Pat
     ("options", "why"),
     [
         (("--decimal-comma", "--delimiter", "comma"), "needs another delimiter"),
-        (("--format", "jsonl", "--bom"), "go with --format csv"),
-        (("--format", "xlsx", "--raw"), "go with --format csv"),
+        (("-o", "x.jsonl", "--format", "jsonl", "--bom"), "go with --format csv"),
+        (("-o", "x.xlsx", "--raw"), "go with --format csv"),
+        (("--format", "xlsx"), "is named .csv, and --format is xlsx"),
+        (("-o", "x.XLSX", "--format", "csv"), "is named .xlsx, and --format is csv"),
         (("--delimiter", "x"), "is not one of"),
         (("--from", "2026-10-01"), "give --period, or --from and --to"),
         (("--from", "2026-10-02", "--to", "2026-10-01"), "--to is before --from"),
@@ -145,3 +147,14 @@ def test_a_quota_period_ends_where_the_next_one_begins(
     rows = read(exported(hostile, "user-periods", "csv", tmp_path / "x.csv", "--tenant", "acme"))
     assert [(row["period_start"], row["period_end"]) for row in rows] == [
         ("2026-10-01", "2026-10-20"), ("2026-10-20", "2026-11-01")]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x.JSONL", "x.txt"])
+def test_the_name_of_the_file_says_the_format(hostile: str, tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    done = export(hostile, "--what", "invoices", "-o", file)
+    assert done.exit_code == 0, done.errors
+    form = {".xlsx": "xlsx", ".jsonl": "jsonl", ".txt": "csv"}[file.suffix.lower()]
+    assert manifest(file)["format"] == form
+    plain = exported(hostile, "invoices", form, tmp_path / f"y.{form}")
+    assert file.read_bytes() == plain.read_bytes()
