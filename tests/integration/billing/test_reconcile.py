@@ -354,7 +354,9 @@ def test_documents_of_a_copy_are_not_taken(books: Books, server: Server, tmp_pat
     copy = Books(server.dsn(f"{name}_copy"), tmp_path)
     try:
         for work in (lambda: copy.close(FORMER), lambda: copy.credit("2026-000001", "1")):
-            with pytest.raises(StoreError, match=r"in another place.*billing reconcile.*If it is a copy: set"):
+            with pytest.raises(
+                StoreError, match=r"in another place.*billing reconcile.*If it is a copy: set"
+            ):
                 work()
         # Somebody says in the copy that it replaces the database.
         copy.reconcile()
