@@ -2,6 +2,8 @@
 -- when, and whose users they were, in radmeter.plan_history: days are charged by it. The first argument is main or further.
 -- A user who becomes another tenant's has got all plans from there: he has not lost them before, so a one-time plan is not
 -- given again.
+-- Each statement has its instant, so that changes are in order; what one transaction changed has the same `together`. So a
+-- main plan that becomes a further one is not given again either.
 -- changed_rows are the new rows, or those deleted. An UPDATE has former_rows, too. The pseudonym of an erased person has plans
 -- so that the usage stays in its periods, and gets no history of its own (radmeter.finish_erasure).
 -- Writes radmeter.plan_history.
@@ -13,9 +15,9 @@ DECLARE
     v_now timestamptz := clock_timestamp();
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        INSERT INTO radmeter.plan_history (username, plan_id, at, held, main, tenant_id)
+        INSERT INTO radmeter.plan_history (username, plan_id, at, held, main, tenant_id, together)
         SELECT change.username, change.plan_id, v_now, change.held, v_main,
-               CASE WHEN change.held THEN subscriber.tenant_id END
+               CASE WHEN change.held THEN subscriber.tenant_id END, now()
         FROM (SELECT username, plan_id, false AS held FROM (
                   SELECT username, plan_id FROM former_rows EXCEPT SELECT username, plan_id FROM changed_rows) AS lost
               UNION ALL
@@ -26,8 +28,8 @@ BEGIN
         WHERE NOT radmeter.is_pseudonym(change.username)
         ORDER BY change.held, change.username, change.plan_id;
         IF v_main THEN
-            INSERT INTO radmeter.plan_history (username, plan_id, at, held, main, tenant_id)
-            SELECT moved.username, held.plan_id, v_now, true, held.main, moved.tenant_id
+            INSERT INTO radmeter.plan_history (username, plan_id, at, held, main, tenant_id, together)
+            SELECT moved.username, held.plan_id, v_now, true, held.main, moved.tenant_id, now()
             FROM (SELECT changed.username, changed.plan_id, changed.tenant_id, former.plan_id AS former_plan_id
                   FROM changed_rows AS changed JOIN former_rows AS former USING (username)
                   WHERE changed.tenant_id IS DISTINCT FROM former.tenant_id) AS moved
@@ -40,9 +42,9 @@ BEGIN
             ORDER BY moved.username, held.plan_id;
         END IF;
     ELSE
-        INSERT INTO radmeter.plan_history (username, plan_id, at, held, main, tenant_id)
+        INSERT INTO radmeter.plan_history (username, plan_id, at, held, main, tenant_id, together)
         SELECT changed.username, changed.plan_id, v_now, TG_OP = 'INSERT', v_main,
-               CASE WHEN TG_OP = 'INSERT' THEN subscriber.tenant_id END
+               CASE WHEN TG_OP = 'INSERT' THEN subscriber.tenant_id END, now()
         FROM changed_rows AS changed
         LEFT JOIN public.subscribers AS subscriber ON subscriber.username = changed.username
         WHERE NOT radmeter.is_pseudonym(changed.username)

@@ -36,6 +36,12 @@ SELECT of.rate, of.rule, of.net, of.tax
 FROM public.credit_notes AS note,
      jsonb_to_recordset(note.taxes) AS of (rate numeric, rule text, net numeric, tax numeric)
 WHERE note.invoice_id = %(id)s"""
+# A document of a user with days of plans, of whom no history is left.
+FORGOTTEN = """
+SELECT invoice.username FROM public.invoices AS invoice
+WHERE invoice.id = %(id)s AND EXISTS (
+    SELECT FROM public.invoice_lines AS line WHERE line.invoice_id = invoice.id AND line.plan_id IS NOT NULL)
+  AND NOT EXISTS (SELECT FROM radmeter.plan_history AS history WHERE history.username = invoice.username)"""
 
 
 def refuse_unreconciled(connection: Connection, files: IssuedFiles, *, both: bool) -> None:
@@ -126,6 +132,8 @@ def credit(
     with _writing(connection, files):
         invoice, money, descriptions = creditable(connection, invoice_id)
         given = made(invoice, money)
+        if voids:
+            _refuse_forgotten(connection, invoice_id, invoice.number)
         note = {
             "invoice_id": invoice_id,
             "net": text(given.net),
@@ -186,6 +194,16 @@ def creditable(connection: Connection, invoice_id: int) -> tuple[Invoice, Money,
         credited_taxes=[_tax(each) for each in rows(connection, CREDITED_TAXES, values)],
     )
     return invoice, money, {each["line"]: each["description"] for each in lines}
+
+
+def _refuse_forgotten(connection: Connection, invoice_id: int, number: str) -> None:
+    """Check that the plans of a document can be billed again: nobody knows any more which an erased user had."""
+    for (username,) in connection.execute(FORGOTTEN, {"id": invoice_id}):
+        raise StoreError(
+            f"{number} cannot become void: the history of the plans of {username!r} has another name, since the user "
+            f"was erased or renamed, so they would never be billed again. Give the money back: "
+            f"radmeter billing credit {number} --all"
+        )
 
 
 def _line(row: Row) -> CreditedLine:

@@ -27,6 +27,13 @@ class Tax(NamedTuple):
     rule: str | None = None
 
 
+class Given(NamedTuple):
+    """A user got a one-time plan: the row of radmeter.plan_history, and its instant. A document bills it once."""
+
+    id: int
+    at: datetime.datetime
+
+
 @dataclass(frozen=True, kw_only=True)
 class Money:
     """The currency of a document, its digits after the point, and how it is rounded."""
@@ -54,6 +61,8 @@ class Line:
         net is quantity x unit_price / per, rounded. The quantity is exact. None: the line has no quantity.
     net
         Without tax, with the digits of the currency.
+    given
+        It is the price of a one-time plan, for this event.
     adjusts
         It is for a month that was closed before.
     """
@@ -72,6 +81,7 @@ class Line:
     per: int = 1
     plan_id: int | None = None
     top_up_id: int | None = None
+    given: Given | None = None
     adjusts: bool = False
 
 

@@ -45,8 +45,21 @@ def rounded(amount: Fraction | Decimal | int, digits: int, rounding: Rounding) -
 
 
 def total(amounts: Iterable[Decimal], digits: int) -> Decimal:
-    """Return the sum of amounts that are already rounded. It is exact, however large."""
-    return from_units(sum(int(Fraction(each) * 10**digits) for each in amounts), digits)
+    """Return the sum of amounts that are already rounded. It is exact, however large.
+
+    Raises
+    ------
+    ValueError
+        An amount is finer than the digits: nothing is cut off, as it would be of an amount in another currency.
+    """
+    return from_units(sum(_whole(each, digits) for each in amounts), digits)
+
+
+def _whole(amount: Decimal, digits: int) -> int:
+    count = Fraction(amount) * _power(digits)
+    if count.denominator != 1:
+        raise ValueError(f"{amount} has more than {digits} digits after the point")
+    return count.numerator
 
 
 def exact(value: Fraction | int) -> Decimal:

@@ -2,17 +2,27 @@
 
 import datetime
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from radmeter.billing import recipients
 from radmeter.billing.adjusting import Billed, adjust, tax_for
 from radmeter.billing.currencies import currency
-from radmeter.billing.lines import Line, Money, Tax, totals
+from radmeter.billing.lines import Given, Line, Money, Tax, totals
 from radmeter.billing.months import DAY, Month
 from radmeter.billing.settings import BillingSettings
-from radmeter.billing.user_plans import Change, Plan, Price, TopUp, plan_lines, top_up_line
+from radmeter.billing.user_plans import (
+    Change,
+    Held,
+    Plan,
+    Price,
+    TopUp,
+    given,
+    given_line,
+    plan_lines,
+    top_up_line,
+)
 from radmeter.billing.writing import Draft, document_terms, write
 from radmeter.database.connection import Connection
 from radmeter.database.views import rows
@@ -38,7 +48,7 @@ FROM radmeter.plan_prices AS price LEFT JOIN public.plans AS plan ON plan.id = p
 WHERE price.plan_id IN (SELECT known.plan_id FROM radmeter.plan_prices AS known WHERE known.price > 0)
 ORDER BY price.plan_id, price.at"""
 HISTORY = """
-SELECT username, plan_id, at, held, main, tenant_id FROM radmeter.plan_history
+SELECT username, plan_id, at, held, main, tenant_id, together, id FROM radmeter.plan_history
 WHERE plan_id = ANY (%(plans)s) AND at < %(until)s ORDER BY username, plan_id, at, id"""
 # Those that no document bills, unless it is void. The zone is that of the user's plan of then, and so is the tenant.
 # Who had a top-up before he had a plan is taken for what he was first.
@@ -58,6 +68,11 @@ WHERE top_up.price > 0 AND top_up.added_at < %(until)s AND NOT EXISTS (
     SELECT FROM public.invoice_lines AS line JOIN public.invoices AS invoice ON invoice.id = line.invoice_id
     WHERE line.top_up_id = top_up.id AND invoice.status <> 'void')
 ORDER BY top_up.username, top_up.added_at, top_up.id"""
+# One-time plans that are billed: each was given at an instant, and is billed once, whichever day that is.
+GIVEN = """
+SELECT (line.detail ->> 'given')::bigint, (line.detail ->> 'given_at')::timestamptz
+FROM public.invoice_lines AS line JOIN public.invoices AS invoice ON invoice.id = line.invoice_id
+WHERE line.detail ? 'given' AND invoice.status <> 'void'"""
 TENANTS = "SELECT id, name, currency, digits, timezone, language, issuer_id FROM radmeter.tenants"
 DEFAULT_ISSUER = "SELECT id FROM radmeter.issuers ORDER BY name <> 'default', id LIMIT 1"
 # Months of plans that a void document has billed, and what others have billed for them.
@@ -65,15 +80,15 @@ VOIDED = """
 SELECT DISTINCT invoice.username, invoice.of_tenant_id, date_trunc('month', line.period_start::timestamp)::date
 FROM public.invoices AS invoice JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id
 WHERE invoice.status = 'void' AND invoice.username IS NOT NULL AND line.top_up_id IS NULL
-  AND line.period_start < %(first)s"""
+  AND NOT line.detail ? 'given' AND line.period_start < %(first)s"""
 BILLED = """
-SELECT wanted.username, wanted.tenant_id, wanted.month, line.tax_rate, line.tax_rule, sum(line.net)
+SELECT wanted.username, wanted.tenant_id, wanted.month, invoice.currency, line.tax_rate, line.tax_rule, sum(line.net)
 FROM unnest(%(usernames)s::text[], %(tenants)s::bigint[], %(months)s::date[]) AS wanted (username, tenant_id, month)
 JOIN public.invoices AS invoice ON invoice.username = wanted.username AND invoice.period_end > wanted.month
      AND invoice.of_tenant_id IS NOT DISTINCT FROM wanted.tenant_id
 JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id AND line.top_up_id IS NULL
-     AND line.period_start >= wanted.month AND line.period_start < (wanted.month + interval '1 month')::date
-WHERE invoice.status <> 'void' GROUP BY 1, 2, 3, 4, 5"""
+     AND NOT line.detail ? 'given' AND line.period_start >= wanted.month AND line.period_start < (wanted.month + interval '1 month')::date
+WHERE invoice.status <> 'void' GROUP BY 1, 2, 3, 4, 5, 6"""
 
 Changes = tuple[Change, ...]
 
@@ -128,18 +143,21 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
     drafts: list[Draft] = []
     unbilled: set[str] = set()
     for username in sorted({*plans.held, *top_ups, *again.usernames}):
+        once = plans.given(username, closed)
         # A document for each tenant whose user it was: what they are paid in, and who issues it, may differ.
         for tenant_id in _in_order(
             {
                 *plans.tenants(username, month),
                 *(each.tenant for each in top_ups.get(username, ())),
+                *(part.tenant for _, part in once),
                 *again.tenants(username),
             }
         ):
             added = [each for each in top_ups.get(username, ()) if each.tenant == tenant_id]
+            gifts = [(each, part) for each, part in once if part.tenant == tenant_id]
             payer = payers.of(tenant_id)
             if payer is None:
-                if added or plans.lines(username, month, tenant_id, tax, _ANY):
+                if added or gifts or plans.lines(username, month, tenant_id, tax, _ANY):
                     unbilled.add(username)
                 continue
             lines = [
@@ -148,10 +166,17 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
                     if (username, tenant_id) in restored
                     else plans.lines(username, month, tenant_id, tax, payer.money)
                 ),
+                *(
+                    given_line(each, part, tax, payer.money, adjusts=part.start < month.first)
+                    for each, part in gifts
+                ),
                 *(top_up_line(each, tax, payer.money, adjusts=each.day < month.first) for each in added),
             ]
             for each in again.months.get((username, tenant_id), ()):
-                if plans.known(username, each):
+                # What others billed in another currency is neither taken back nor billed once more.
+                if plans.known(username, each) and again.paid_in(username, tenant_id, each) <= {
+                    payer.money.currency
+                }:
                     billed = again.billed.get((username, tenant_id, each), {})
                     now = plans.lines(username, each, tenant_id, tax_for(billed, tax), payer.money)
                     lines += adjust(each, now, billed, payer.money)
@@ -238,6 +263,12 @@ class _Plans:
         ).fetchall()
         for username, plan_id, *change in history:
             self.held[username].setdefault(plan_id, []).append(Change(*change))
+        self._once = {
+            plan_id
+            for plan_id, prices in self._prices.items()
+            if any(price.period == "one-time" and price.price for price in prices)
+        }
+        self._billed = {Given(*row) for row in connection.execute(GIVEN)}
         self._made: dict[tuple[int, Changes, Month, int | None, Tax, Money], list[Line]] = {}
 
     def tenants(self, username: str, month: Month) -> set[int | None]:
@@ -253,6 +284,17 @@ class _Plans:
         """Say whether it is known which plans a user had in a month: the history of an erased one has another name."""
         end = datetime.datetime.combine(month.end + MARGIN, datetime.time(), datetime.UTC)
         return any(changes[0].at < end for changes in self.held.get(username, {}).values())
+
+    def given(self, username: str, closed: Set[Month]) -> list[tuple[Plan, Held]]:
+        """Return one-time plans that a user got in closed months and that no document bills."""
+        found = []
+        for plan_id, changes in sorted(self.held.get(username, {}).items()):
+            if plan_id in self._once:
+                plan = Plan(
+                    id=plan_id, name=self._names[plan_id], changes=changes, prices=self._prices[plan_id]
+                )
+                found += [(plan, part) for part in given(plan, closed, self._billed)]
+        return found
 
     def lines(self, username: str, month: Month, tenant_id: int | None, tax: Tax, money: Money) -> list[Line]:
         """Return what a user's plans cost in a month, on days on which he was a user of a tenant."""
@@ -280,7 +322,8 @@ def _since(changes: Sequence[Change], month: Month) -> Changes:
     at = begin - DAY
     return (
         *(Change(at, True, main, tenant) for main in sorted(before) if before[main]),
-        *(change for change in changes if change.at >= begin),
+        # Without what says which event it is: users who got a plan at once share the lines.
+        *(change._replace(together=None, id=0) for change in changes if change.at >= begin),
     )
 
 
@@ -299,13 +342,19 @@ class _Again:
             "tenants": [tenant_id for _, tenant_id, _ in wanted],
             "months": [first for _, _, first in wanted],
         }
-        for username, tenant_id, first, rate, rule, net in (
+        self._currencies: dict[tuple[str, int | None, Month], set[str]] = defaultdict(set)
+        for username, tenant_id, first, paid_in, rate, rule, net in (
             connection.execute(BILLED, values) if wanted else ()
         ):
+            self._currencies[username, tenant_id, Month(first)].add(paid_in)
             self.billed[username, tenant_id, Month(first)][Tax(rate, rule)] = Billed(net, 0)
         self._tenants: dict[str, set[int | None]] = defaultdict(set)
         for username, tenant_id in self.months:
             self._tenants[username].add(tenant_id)
+
+    def paid_in(self, username: str, tenant_id: int | None, month: Month) -> set[str]:
+        """Return the currencies in which documents bill such a month."""
+        return self._currencies.get((username, tenant_id, month), set())
 
     def tenants(self, username: str) -> set[int | None]:
         """Return whose user somebody was in such months."""

@@ -5,15 +5,16 @@ It has the price of then, for the period of then: what a plan or a user becomes 
 """
 
 import datetime
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
+from itertools import groupby
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from radmeter.billing import wording
-from radmeter.billing.lines import Line, Money, Tax
+from radmeter.billing.lines import Given, Line, Money, Tax
 from radmeter.billing.months import DAY, Month
 from radmeter.billing.rounding import rounded
 
@@ -24,13 +25,15 @@ class Change(NamedTuple):
     """A user got a plan, or lost it: a row of radmeter.plan_history.
 
     A plan can be held as the main one and as a further one at once. It is held while either is. `tenant`: whose user it
-    is from then on, if the plan was got.
+    is from then on, if the plan was got. Changes with the same `together` are one change.
     """
 
     at: datetime.datetime
     held: bool
     main: bool
     tenant: int | None = None
+    together: datetime.datetime | None = None
+    id: int = 0
 
 
 class Price(NamedTuple):
@@ -74,6 +77,7 @@ class Held(NamedTuple):
     price: Decimal
     period: str
     tenant: int | None
+    given: Given | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,18 +118,42 @@ def held(plan: Plan, month: Month) -> list[Held]:
     return found
 
 
-def given(plan: Plan, month: Month) -> list[Held]:
-    """Return the days of a month on which the user got a plan that he did not hold, with the price of then."""
+def given(plan: Plan, wanted: Collection[Month], billed: Collection[Given] = ()) -> list[Held]:
+    """Return the days on which the user got a plan that is a one-time one, and that he did not hold, with the price.
+
+    It is the event that is billed once, whichever day it has by the zone of then.
+
+    Parameters
+    ----------
+    wanted
+        Months that are closed.
+    billed
+        What documents bill.
+    """
     found = []
     holding = {True: False, False: False}
-    for change in plan.changes:
+    for _, changes in groupby(enumerate(plan.changes), key=_one_change):
         before = any(holding.values())
-        holding[change.main] = change.held
-        day = _day_of(plan, change.at)
-        if not before and change.held and day in month and (price := price_on(plan, day)) is not None:
+        got = None
+        for _, change in changes:
+            holding[change.main] = change.held
+            got = change if change.held else got
+        if before or not any(holding.values()) or got is None:
+            continue
+        event = Given(got.id, got.at)
+        day = _day_of(plan, got.at)
+        if event in billed or Month.of(day) not in wanted:
+            continue
+        price = price_on(plan, day)
+        if price is not None and price.price and price.period == "one-time":
             tenant = _held_by(plan, day)[1]
-            found.append(Held(day, day + DAY, price.price, price.period, tenant))
+            found.append(Held(day, day + DAY, price.price, price.period, tenant, event))
     return found
+
+
+def _one_change(numbered: tuple[int, Change]) -> object:
+    number, change = numbered
+    return number if change.together is None else change.together
 
 
 def _same(one: Held, other: Held) -> bool:
@@ -160,13 +188,16 @@ def _day(instant: datetime.datetime, zone: datetime.tzinfo) -> datetime.date:
 def plan_lines(plan: Plan, month: Month, tenant: int | None, tax: Tax, money: Money) -> Iterator[Line]:
     """Yield what a plan costs the users of a tenant in a month: monthly by days of the real month, weekly by sevenths.
 
-    A one-time plan costs its whole price in the month in which it was given. What costs nothing has no line.
+    What costs nothing has no line. A one-time plan has none here: it costs its whole price when it is given.
     """
-    parts = [part for part in held(plan, month) if part.period != "one-time"]
-    parts += [part for part in given(plan, month) if part.period == "one-time"]
-    for part in sorted(parts, key=lambda each: each.start):
-        if part.price and part.tenant == tenant:
+    for part in held(plan, month):
+        if part.price and part.tenant == tenant and part.period != "one-time":
             yield _line(plan, part, month, tax, money)
+
+
+def given_line(plan: Plan, part: Held, tax: Tax, money: Money, *, adjusts: bool = False) -> Line:
+    """Return the line of a one-time plan: its whole price, on the day on which it was given."""
+    return replace(_line(plan, part, Month.of(part.start), tax, money), given=part.given, adjusts=adjusts)
 
 
 def _line(plan: Plan, part: Held, month: Month, tax: Tax, money: Money) -> Line:

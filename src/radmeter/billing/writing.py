@@ -122,7 +122,10 @@ def _line(line: Line) -> dict[str, Any]:
         "plan_id": line.plan_id,
         "top_up_id": line.top_up_id,
         "adjusts": line.adjusts,
-        "detail": {} if line.per == 1 else {"per": line.per},
+        "detail": {
+            **({} if line.per == 1 else {"per": line.per}),
+            **({} if line.given is None else {"given": line.given.id, "given_at": line.given.at.isoformat()}),
+        },
     }
 
 

@@ -9,6 +9,7 @@ from support.commands import radmeter
 from support.servers import Connection
 
 from radmeter.billing.months import Month
+from radmeter.errors import StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -265,3 +266,72 @@ def test_what_is_not_known_any_more_of_an_erased_user_is_not_taken_back(books: B
     assert [(row[0], row[4]) for row in documents(books, month=LATEST)] == [
         (erased(books.connection), "30.00")
     ]
+
+
+def test_a_void_month_that_was_billed_again_is_not_adjusted_in_another_currency(books: Books) -> None:
+    plan(books, "gold", "9.90")
+    user(books, "bob", "gold")
+    (number,) = books.closed(OLDEST)
+    books.credit(number, voids=True)
+    books.closed(FORMER)
+    assert money(books.documents(month=FORMER)) == [("bob", "19.80", "0.00", "19.80")]
+    run(books, "billing", "settings", "--currency", "JPY")
+    books.close(LATEST)
+    assert books.lines(LATEST, user="bob") == [("plan", LATEST.first, None, "10")]
+
+
+def test_a_one_time_plan_that_becomes_a_further_one_is_not_billed_again(books: Books) -> None:
+    plan(books, "base", "0")
+    plan(books, "voucher", "20", "--period", "one-time")
+    user(books, "bob", "voucher")
+    run(books, "users", "assign", "bob", "--plan", "base", "--also", "voucher")
+    # In their order, within a moment, as they were.
+    books.connection.execute(
+        "UPDATE radmeter.plan_history SET at = %s + (at - now()) WHERE at > now() - interval '1 day'",
+        (noon(LATEST, 5),),
+    )
+    books.closed(OLDEST)
+    books.closed(FORMER)
+    books.close(LATEST)
+    assert money(books.documents()) == [("bob", "20.00", "0.00", "20.00")]
+
+
+def test_a_one_time_plan_is_billed_once_though_the_zone_of_its_days_changes(books: Books) -> None:
+    plan(books, "voucher", "20", "--period", "one-time")
+    # The day before is the last one of a month in Honolulu, and the day after it the first one in Kiritimati.
+    begin = datetime.datetime.combine(LATEST.first, datetime.time(5), datetime.UTC)
+    for name, at in (("early", begin - datetime.timedelta(hours=14)), ("late", begin)):
+        run(books, "users", "add", name, "--plan", "voucher", "--no-password")
+        earlier(books, at)
+
+    def zone(name: str) -> None:
+        books.connection.execute("UPDATE radmeter.plan_prices SET timezone = %s", (name,))
+
+    zone("Pacific/Kiritimati")
+    books.closed(OLDEST)
+    zone("Pacific/Honolulu")
+    books.closed(FORMER)
+    zone("Pacific/Kiritimati")
+    books.closed(LATEST)
+    assert sorted(money(books.documents())) == [
+        ("early", "20.00", "0.00", "20.00"),
+        ("late", "20.00", "0.00", "20.00"),
+    ]
+
+
+def test_a_document_with_plans_of_an_erased_user_is_credited_not_void(books: Books) -> None:
+    plan(books, "gold", "31")
+    plan(books, "free", "0")
+    user(books, "al", "gold")
+    user(books, "bo", "free")
+    top_up(books, "bo", "5", noon(OLDEST, 3))
+    books.closed(OLDEST)
+    als, bos = (books.documents(username=name)[0]["number"] for name in ("al", "bo"))
+    for name in ("al", "bo"):
+        run(books, "people", "erase", name, "--yes")
+    with pytest.raises(
+        StoreError, match=rf"{als} cannot become void: .* radmeter billing credit {als} --all"
+    ):
+        books.credit(als, voids=True)
+    books.credit(als)
+    books.credit(bos, voids=True)

@@ -94,3 +94,9 @@ def test_a_third_is_no_decimal() -> None:
 )
 def test_a_number_has_one_text(value: str, text: str) -> None:
     assert plain(Decimal(value)) == text
+
+
+def test_a_sum_cuts_nothing_off() -> None:
+    assert str(total([Decimal("9.00"), Decimal("1E+1")], 0)) == "19"
+    with pytest.raises(ValueError, match=r"9\.90 has more than 0 digits"):
+        total([Decimal(10), Decimal("9.90")], 0)

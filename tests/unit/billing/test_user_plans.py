@@ -11,9 +11,19 @@ from hypothesis import given as random
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from radmeter.billing.lines import Money, Tax
+from radmeter.billing.lines import Given, Line, Money, Tax
 from radmeter.billing.months import Month, day_begins, month, months
-from radmeter.billing.user_plans import Change, Plan, Price, TopUp, given, held, plan_lines, top_up_line
+from radmeter.billing.user_plans import (
+    Change,
+    Plan,
+    Price,
+    TopUp,
+    given,
+    given_line,
+    held,
+    plan_lines,
+    top_up_line,
+)
 
 EUR = Money(currency="EUR", digits=2)
 TAX = Tax(Decimal(20))
@@ -62,7 +72,15 @@ def costs(of: Plan, wanted: Month = OCTOBER) -> list[tuple[int, int, str]]:
     """Return days and net of each line."""
     return [
         (line.period_start.day, (line.period_end - line.period_start).days, str(line.net))
-        for line in plan_lines(of, wanted, None, TAX, EUR)
+        for line in sorted(everything(of, wanted, None), key=lambda each: each.period_start)
+    ]
+
+
+def everything(of: Plan, wanted: Month, tenant: int | None) -> list[Line]:
+    """Return the lines of a plan's days, and of a one-time plan that was given."""
+    return [
+        *plan_lines(of, wanted, tenant, TAX, EUR),
+        *(given_line(of, part, TAX, EUR) for part in given(of, [wanted]) if part.tenant == tenant),
     ]
 
 
@@ -171,8 +189,8 @@ def test_a_day_belongs_to_the_tenant_whose_user_it_is_at_its_end() -> None:
     ]
     assert [str(line.net) for line in plan_lines(of, OCTOBER, 2, TAX, EUR)] == ["8.00"]
     once = Plan(id=7, name="Gold", changes=changes, prices=[price(None, 5, period="one-time")])
-    assert list(plan_lines(once, OCTOBER, 2, TAX, EUR)) == []
-    assert [str(line.net) for line in plan_lines(once, OCTOBER, 1, TAX, EUR)] == ["5.00"]
+    assert everything(once, OCTOBER, 2) == []
+    assert [str(line.net) for line in everything(once, OCTOBER, 1)] == ["5.00"]
 
 
 def test_what_costs_nothing_has_no_line() -> None:
@@ -203,7 +221,29 @@ def test_a_one_time_plan_costs_its_price_when_it_is_given() -> None:
         (20, 1, "31.00")
     ]  # given again; the same day's further one is no second
     assert costs(once, month("2026-09")) == costs(once, month("2026-12")) == []
-    assert [each.start.day for each in given(once, OCTOBER)] == [12]
+    assert [each.start.day for each in given(once, [OCTOBER])] == [12]
+
+
+def test_a_one_time_plan_that_one_transaction_moves_is_not_given_again() -> None:
+    moved = at("2026-10-12T10:00")
+    changes = [
+        got("2026-09-01"),
+        lost("2026-10-12T10:00")._replace(together=moved),
+        got("2026-10-12T10:01", main=False)._replace(together=moved),
+    ]
+    assert costs(plan(*changes, period="one-time")) == []
+    by_themselves = [change._replace(together=None) for change in changes]
+    assert costs(plan(*by_themselves, period="one-time")) == [(12, 1, "31.00")]
+
+
+def test_an_event_that_is_billed_is_not_billed_again_on_another_day() -> None:
+    once = plan(got("2026-10-01T01:00")._replace(id=4), period="one-time", prices=ALWAYS)
+    september = month("2026-09")
+    elsewhere = plan(*once.changes, period="one-time", prices=ALWAYS, zone=ZoneInfo("Pacific/Honolulu"))
+    (part,) = given(once, [OCTOBER])
+    assert part.given == Given(4, once.changes[0].at)
+    assert [each.start for each in given(elsewhere, [september, OCTOBER])] == [datetime.date(2026, 9, 30)]
+    assert given(elsewhere, [september, OCTOBER], {part.given}) == []
 
 
 def test_a_top_up_costs_its_price() -> None:

@@ -147,7 +147,8 @@ CREATE TABLE radmeter.plan_history (
     at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     held      boolean NOT NULL,
     main      boolean NOT NULL,
-    tenant_id bigint REFERENCES radmeter.tenants (id)
+    tenant_id bigint REFERENCES radmeter.tenants (id),
+    together  timestamptz
 );
 CREATE INDEX plan_history_username_idx ON radmeter.plan_history (username, at);
 COMMENT ON TABLE radmeter.plan_history IS 'which plans a user got and lost, and when: days are charged by it';
@@ -155,6 +156,8 @@ COMMENT ON COLUMN radmeter.plan_history.held IS 'got it; false: lost it';
 COMMENT ON COLUMN radmeter.plan_history.main IS 'subscribers.plan_id; false: a further plan';
 COMMENT ON COLUMN radmeter.plan_history.tenant_id IS
     'whose user it is from then on, if the plan was got: subscribers.tenant_id; NULL: the operator''s own';
+COMMENT ON COLUMN radmeter.plan_history.together IS
+    'when the transaction began: what a user lost and got in one transaction is one change; NULL: a change by itself';
 INSERT INTO radmeter.plan_history (username, plan_id, held, main)
 SELECT username, plan_id, true, true FROM public.subscribers
 UNION ALL SELECT username, plan_id, true, false FROM public.subscriber_plans;
