@@ -136,7 +136,7 @@ BEGIN
             radmeter.drop_empty_drafts(bigint[]), radmeter.note_close(date, jsonb),
             radmeter.discard_drafts(date, bigint[]), radmeter.issue_drafts(bigint[]), radmeter.add_credit_note(jsonb),
             -- Not restore_invoice and restore_credit_note: they believe whatever they are given.
-            radmeter.set_billing_setting(text, text)
+            radmeter.set_billing_setting(text, text), radmeter.database_id()
             TO radmeter_billing;
         -- No UPDATE and no DELETE: an issued invoice never changes.
         -- Not id, issued_at and issued_by: the database sets them.

@@ -6,7 +6,8 @@
 -- then: the month in full, less what was billed for it.
 -- Returns whether anything changed, the first day of the next rate, and how many closed months of the tenant the days from
 -- this one to the next rate reach into, with the first of them. Writes radmeter.tenant_rates, audit_log.
--- SQLSTATE RM001, with the reason: there is no such tenant, it has no currency or no such rate, or the terms are none.
+-- SQLSTATE RM001, with the reason: there is no such tenant, it has no currency or no such rate, the terms are none, or
+-- it is the first rate and documents have billed days by it: without a rate, all of that would be given back.
 CREATE OR REPLACE FUNCTION radmeter.set_tenant_rate(p_tenant text, p_from date, p_terms jsonb)
 RETURNS TABLE (changed boolean, until_day date, closed_months bigint, first_closed date)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -30,6 +31,18 @@ BEGIN
             v_tenant.name, p_from, v_tenant.name USING ERRCODE = 'RM001';
     END IF;
     changed := v_before IS DISTINCT FROM p_terms;
+    IF p_terms IS NULL
+            AND NOT EXISTS (SELECT FROM radmeter.tenant_rates WHERE tenant_id = v_tenant.id AND from_day < p_from) THEN
+        SELECT min(invoice.period_start) INTO first_closed FROM public.invoices AS invoice
+        WHERE invoice.tenant_id = v_tenant.id AND invoice.status <> 'void' AND invoice.period_end > p_from
+          AND invoice.period_start < coalesce((SELECT min(from_day) FROM radmeter.tenant_rates
+                                               WHERE tenant_id = v_tenant.id AND from_day > p_from), 'infinity');
+        IF first_closed IS NOT NULL THEN
+            RAISE EXCEPTION 'days of % are billed by the first rate of "%", so it cannot be removed: take the documents back first '
+                '("radmeter billing discard", "radmeter billing void"), or set another rate from this day on',
+                to_char(first_closed, 'YYYY-MM'), v_tenant.name USING ERRCODE = 'RM001';
+        END IF;
+    END IF;
     IF p_terms IS NULL THEN
         DELETE FROM radmeter.tenant_rates WHERE tenant_id = v_tenant.id AND from_day = p_from;
     ELSIF changed THEN

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from radmeter.billing.issued_files import FORMAT, Key
+from radmeter.billing.origin import origin
 from radmeter.database.connection import Connection
 from radmeter.database.views import Row, rows
 
@@ -84,6 +85,7 @@ def keys(connection: Connection) -> dict[Key, int]:
 
 def invoices(connection: Connection, ids: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Yield issued invoices in the order of `ids`."""
+    database = origin(connection)._asdict()
     for begin in range(0, len(ids), TOGETHER):
         values = {"ids": list(ids[begin : begin + TOGETHER])}
         found = {row["id"]: row for row in rows(connection, INVOICES, values)}
@@ -101,6 +103,7 @@ def invoices(connection: Connection, ids: Sequence[int]) -> Iterator[dict[str, A
             row = found[document_id]
             yield {
                 "format": FORMAT,
+                "database": database,
                 "kind": "invoice",
                 **_plain(row),
                 "lines": [_plain(line) for line in lines[document_id]],
@@ -114,9 +117,10 @@ def invoices(connection: Connection, ids: Sequence[int]) -> Iterator[dict[str, A
 
 def credit_notes(connection: Connection, ids: Iterable[int]) -> Iterator[dict[str, Any]]:
     """Yield credit notes in the order of their ids."""
+    database = origin(connection)._asdict()
     found = rows(connection, NOTES, {"ids": list(ids)})
     for row in sorted(found, key=lambda each: int(each["id"])):
-        yield {"format": FORMAT, "kind": "credit_note", **_plain(row)}
+        yield {"format": FORMAT, "database": database, "kind": "credit_note", **_plain(row)}
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from psycopg.types.json import Jsonb
 
 from radmeter import waits
-from radmeter.billing import content
+from radmeter.billing import content, origin
 from radmeter.billing.closing import alone
 from radmeter.billing.credit import Credit, CreditedLine, Invoice
 from radmeter.billing.issued_files import IssuedFiles
@@ -54,12 +54,16 @@ def refuse_unreconciled(connection: Connection, files: IssuedFiles, *, both: boo
     StoreError
         One of them lacks documents. The message has the remedy.
     """
+    database = origin.origin(connection)
+    origin.refuse_other_database(database, files.directory)
     there, here = files.keys(), content.keys(connection).keys()
     if unknown := sorted(there - here):
         raise StoreError(
             f"the database lacks {len(unknown)} of the documents in {files.directory}, such as {unknown[0].file_name}: "
-            f"it was restored from a dump, or a command was killed. Nothing was done: {RECONCILE}"
+            "it was restored from a dump, a command was killed, or a copy of this database has issued there. "
+            f"Nothing was done: {RECONCILE}"
         )
+    origin.refuse_copy(database, files.directory)
     if both and (missing := sorted(here - there)):
         raise StoreError(
             f"{files.directory} lacks {len(missing)} of the documents of the database, such as {missing[0].file_name}: "
@@ -79,6 +83,7 @@ def _writing(connection: Connection, files: IssuedFiles) -> Iterator[None]:
         files.prepare()
         with files.alone(), connection.transaction():
             refuse_unreconciled(connection, files, both=True)
+            origin.claim(origin.origin(connection), files.directory)
             yield
 
 

@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 from psycopg.types.json import Jsonb
 
 from radmeter import waits
-from radmeter.billing import content
+from radmeter.billing import content, origin
 from radmeter.billing.closing import alone
 from radmeter.billing.issued_files import BadFile, IssuedFiles, Key
 from radmeter.billing.settings import ROLE
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import StoreError
 
-# A document that was restored may have another id, and who is in it another name. The state of an invoice is not in its
-# file.
-NOT_COMPARED = ("id", "known")
+# A document that was restored may have another id, who is in it another name, and its database another place. The state
+# of an invoice is not in its file.
+NOT_COMPARED = ("id", "known", "database")
 # What is restored gets whatever number, author and time the caller says. So accountants may not.
 RESTORES = "radmeter_owner"
 
@@ -57,6 +57,8 @@ def reconcile(connection: Connection, files: IssuedFiles, *, dry_run: bool = Fal
 
 
 def _reconcile(connection: Connection, files: IssuedFiles, dry_run: bool) -> Result:
+    database = origin.origin(connection)
+    origin.refuse_other_database(database, files.directory)
     there, here = files.keys(), content.keys(connection)
     faults: list[str] = []
     same = 0
@@ -80,7 +82,11 @@ def _reconcile(connection: Connection, files: IssuedFiles, dry_run: bool) -> Res
     lost: list[tuple[str, bool, Key]] = []
     for key in there - here.keys():
         try:
-            lost.append((files.read(key)["issued_at"], key.kind != "invoice", key))
+            document = files.read(key)
+            if reason := origin.foreign(database, files.directory, document):
+                faults.append(f"{files.directory / key.file_name} is not restored: {reason}")
+                continue
+            lost.append((document["issued_at"], key.kind != "invoice", key))
         except BadFile as error:
             faults.append(f"{error}. The database has no such document: restore the file from a backup")
     # As they were issued: an invoice, its credit note, and what billed the same month after the invoice was void.
@@ -100,6 +106,9 @@ def _reconcile(connection: Connection, files: IssuedFiles, dry_run: bool) -> Res
         if not dry_run:
             files.write([document])
         written.append(str(document["number"]))
+    # With a fault, a part of what a former place has issued may still have to be taken back.
+    if not dry_run and not faults:
+        origin.claim(database, files.directory)
     return Result(same, restored, written, faults)
 
 

@@ -373,12 +373,19 @@ def reconcile(settings: Settings, dry_run: bool, yes: bool) -> None:
 
     To take documents back, the database role needs radmeter_owner.
     """
-    from radmeter.billing import reconciling
+    from radmeter.billing import origin, reconciling
     from radmeter.database.operator import operating
 
     with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
         result = reconciling.reconcile(connection, _files(settings), dry_run=True)
-        if not dry_run and (result.restored or result.written):
+        moved = origin.has_moved(origin.origin(connection), settings.billing_directory)
+        if not dry_run and (result.restored or result.written or moved):
+            if moved:
+                output.say(
+                    f"note: {settings.billing_directory} was last used by a database of the same identity in another "
+                    "place. Go on only if this one replaces it, and that one is not used any more.",
+                    err=True,
+                )
             confirm(
                 f"Restore {counted(len(result.restored), 'document')} from files into the database, and write "
                 f"{counted(len(result.written), 'missing file')}?",

@@ -521,3 +521,20 @@ def _two_tenants(books: Books) -> None:
         books.tenant(name)
         books.router("lobby" if name == "acme" else "pool", name)
         books.used("lobby" if name == "acme" else "pool", day(LATEST, 2), octets)
+
+
+def test_the_first_rate_stays_while_documents_have_billed_days_by_it(books: Books) -> None:
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    books.used("lobby", day(FORMER, 3), GB)
+    books.closed(FORMER)
+    remove = "SELECT radmeter.set_tenant_rate('acme', %s, NULL)"
+    first = books.connection.execute("SELECT from_day FROM radmeter.tenant_rates").fetchall()[0]
+    books.rate("acme", day(LATEST, 15), price="2")
+    with pytest.raises(psycopg.Error, match='are billed by the first rate of "acme"') as refused:
+        books.connection.execute(remove, first)
+    assert refused.value.sqlstate == "RM001"
+    assert books.connection.execute("SELECT count(*) FROM radmeter.tenant_rates").fetchone() == (2,)
+    books.credit(books.documents()[0]["number"], voids=True)
+    books.connection.execute(remove, first)
+    assert books.connection.execute("SELECT count(*) FROM radmeter.tenant_rates").fetchone() == (1,)

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -341,3 +342,67 @@ def test_a_month_that_was_closed_anew_comes_back(books: Books, server: Server, d
     assert books.billed() == billed
     assert books.reconcile() == (4, [], [], [])
     assert books.close(OLDEST, "acme").before == ["acme"]
+
+
+def test_documents_of_a_copy_are_not_taken(books: Books, server: Server, tmp_path: Path) -> None:
+    books.closed(OLDEST)
+    ((name,),) = books.connection.execute("SELECT current_database()").fetchall()
+    books.connection.close()
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name}".encode())
+    books.connection = psycopg.connect(books.dsn, autocommit=True)
+    copy = Books(server.dsn(f"{name}_copy"), tmp_path)
+    try:
+        for work in (lambda: copy.close(FORMER), lambda: copy.credit("2026-000001", "1")):
+            with pytest.raises(
+                StoreError, match=r"in another place.*billing reconcile.*If it is a copy: set"
+            ):
+                work()
+        # Somebody says in the copy that it replaces the database.
+        copy.reconcile()
+        copy.closed(FORMER)
+        with pytest.raises(StoreError, match="a copy of this database has issued there"):
+            books.close(FORMER)
+        result = books.reconcile()
+        assert (result.same, result.restored, len(result.faults)) == (2, [], 2)
+        assert all("a copy of this database has issued it" in each for each in result.faults)
+        assert books.documents(month=FORMER) == []
+        for fault in result.faults:
+            Path(fault.split(" is not restored", maxsplit=1)[0]).unlink()
+        assert books.reconcile() == (2, [], [], [])
+        assert len(books.closed(FORMER)) == 2
+    finally:
+        copy.connection.close()
+        with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE {name}_copy WITH (FORCE)".encode())
+
+
+def test_the_directory_of_another_database_is_refused(books: Books) -> None:
+    books.closed(OLDEST)
+    books.connection.execute("UPDATE radmeter.database_identity SET id = gen_random_uuid()")
+    for work in (lambda: books.close(FORMER), books.reconcile):
+        with pytest.raises(StoreError, match=r"documents of another database .*set billing_directory"):
+            work()
+    # The list of places is lost: each document names its database.
+    (books.files.directory / "database.json").unlink()
+    books.connection.execute("ALTER TABLE invoices DISABLE TRIGGER USER")
+    books.connection.execute("DELETE FROM invoices")
+    result = books.reconcile()
+    assert (result.restored, len(result.faults)) == ([], 2)
+    assert all("another database" in each for each in result.faults)
+
+
+def test_a_database_that_was_moved_asks_before_it_goes_on(books: Books, server: Server) -> None:
+    books.closed(OLDEST)
+    with restored(books, server):
+        pass
+    place = {
+        "RADMETER_BILLING_DIRECTORY": str(books.files.directory),
+        "RADMETER_BILLING_KEY_FILE": str(books.files.key_file),
+    }
+    with pytest.raises(StoreError, match="in another place"):
+        books.close(FORMER)
+    asked = radmeter(books.dsn, "billing", "reconcile", **place)
+    assert (asked.exit_code, "Go on only if this one replaces it" in asked.errors) == (2, True)
+    assert radmeter(books.dsn, "billing", "reconcile", "--yes", **place).exit_code == 0
+    books.closed(FORMER)

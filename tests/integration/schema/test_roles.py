@@ -308,6 +308,7 @@ BILLINGS = {
     "add_credit_note",
     "billing_settings",
     "close_users",
+    "database_id",
     "discard_drafts",
     "drop_empty_drafts",
     "freeze_usage",
