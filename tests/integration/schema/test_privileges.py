@@ -128,6 +128,7 @@ def test_there_is_nothing_that_is_not_listed(connection: Connection) -> None:
         "radmeter_noc",
         "radmeter_billing",
         "radmeter_login",
+        "radmeter_tenant",
     }
     assert {each for each in tables if each[3] not in KINDS_OF_TABLES} == set()
     functions = {each for each in found if each[0] == "function"}
@@ -249,6 +250,7 @@ TAKES_TEXT = {
         "SELECT count(*) FROM radmeter.user_differences('infinity', '-infinity', '{}')",
         "SELECT count(*) FROM radmeter.user_parts(%(text)s, 'infinity')",
         "SELECT count(*) FROM radmeter.user_days(%(text)s, '-infinity', 'infinity')",
+        "SELECT radmeter.audit_digest('', -1, 'infinity', %(text)s, %(text)s, %(text)s, to_jsonb(%(text)s::text))",
         "SELECT count(*) FROM radmeter.router_differences('-infinity', 'infinity', '{NULL,-1}')",
         "SELECT count(*) FROM radmeter.missing_months(-2147483648)",
         "SELECT count(*) FROM radmeter.erasures(%(text)s)",
@@ -264,6 +266,8 @@ TAKES_TEXT = {
     ),
     "radmeter_noc": (
         "SELECT radmeter.set_login_setting(%(text)s, %(text)s)",
+        "SELECT radmeter.bind_tenant_login(%(text)s, %(text)s)",
+        "SELECT radmeter.unbind_tenant_login(%(text)s)",
         "SELECT radmeter.request_disconnect(%(text)s, NULL, %(text)s)",
         "SELECT radmeter.set_router_coa(-1, jsonb_build_object('vendor', %(text)s::text, 'address', %(text)s::text))",
         "SELECT radmeter.add_router(%(text)s, NULL, %(text)s, '0.0.0.0/0', NULL)",
@@ -329,7 +333,7 @@ TAKES_TEXT = {
         "SELECT radmeter.change_issuer('default', jsonb_build_object('number_format', %(text)s::text, 'id', 7))",
         "SELECT radmeter.setting_value(%(text)s)",
         "SELECT radmeter.set_billing_setting(%(text)s, %(text)s)",
-        "SELECT radmeter.set_billing_setting('users_tax_rule', %(text)s)",
+        "SELECT radmeter.set_billing_setting('rounding', %(text)s)",
         "SELECT radmeter.set_billing_setting('settling_hours', %(text)s)",
         "SELECT radmeter.freeze_usage('infinity', '{-1}', to_jsonb(%(text)s::text))",
         "SELECT radmeter.freeze_usage('2020-01-02', '{-1,NULL}', to_jsonb(%(text)s::text))",

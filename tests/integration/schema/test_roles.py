@@ -116,6 +116,8 @@ INGESTS = {
 }
 # the periodic jobs, which run as the owner: they make partitions, and close what they choose
 OWNERS = {
+    "restore_credit_note",
+    "restore_invoice",
     "claim_deliveries",
     "drop_sent_usernames",
     "due_webhooks",
@@ -162,6 +164,9 @@ OWNERS = {
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
+    "check_credit_note",
+    "refuse_others",
+    "refuse_unended",
     "check_issuer",
     "check_tenant",
     "issuer_id",
@@ -299,6 +304,7 @@ PARTS = {
 # The period of a user and its usage, which need the default time zone; what the list of routers shows; tenants, their
 # rates, and who issues their documents.
 BILLINGS = {
+    "assigned_until",
     "add_credit_note",
     "billing_settings",
     "close_users",
