@@ -87,7 +87,8 @@ FROM unnest(%(usernames)s::text[], %(tenants)s::bigint[], %(months)s::date[]) AS
 JOIN public.invoices AS invoice ON invoice.username = wanted.username AND invoice.period_end > wanted.month
      AND invoice.of_tenant_id IS NOT DISTINCT FROM wanted.tenant_id
 JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id AND line.top_up_id IS NULL
-     AND NOT line.detail ? 'given' AND line.period_start >= wanted.month AND line.period_start < (wanted.month + interval '1 month')::date
+     AND NOT line.detail ? 'given'
+     AND line.period_start >= wanted.month AND line.period_start < (wanted.month + interval '1 month')::date
 WHERE invoice.status <> 'void' GROUP BY 1, 2, 3, 4, 5, 6"""
 
 Changes = tuple[Change, ...]
