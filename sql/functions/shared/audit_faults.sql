@@ -4,8 +4,10 @@
 --   line missing        the chain has a line that audit_log has not
 --   line changed        the line is another one than when it was chained, or rewritten by an erasure
 --   line added          audit_log has a line that the chain has not
+--   line chained again  a second row of a line that no erasure has rewritten
+--   line rewritten      more lines were rewritten than the lines "people erase" say, and no erasure is under way; the last
 --   head cut off        the head is not the last row of the chain: rows were removed from its end, or the head was changed
--- The chain is read once, in its order. Reads audit_log, radmeter.audit_chain, radmeter.audit_head.
+-- Reads audit_log, radmeter.erasures, radmeter.audit_chain, radmeter.audit_head.
 CREATE OR REPLACE FUNCTION radmeter.audit_faults()
 RETURNS TABLE ("position" bigint, audit_id bigint, fault text, at timestamptz, action text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -34,6 +36,22 @@ AS $$
     WHERE line.id IS NULL OR latest.position IS NULL
        OR latest.content IS DISTINCT FROM radmeter.audit_digest(latest.salt, line.id, line.at, line.who, line.operator,
                                                                 line.action, line.detail)
+    UNION ALL
+    SELECT again.position, again.audit_id, 'line chained again', again.chained_at, NULL
+    FROM radmeter.audit_chain AS again
+    WHERE NOT again.rewrites AND EXISTS (SELECT FROM radmeter.audit_chain AS former
+                                         WHERE former.audit_id = again.audit_id AND former.position < again.position)
+    UNION ALL
+    SELECT rewritten.last, chain.audit_id, 'line rewritten', chain.chained_at, NULL
+    FROM (SELECT count(*) AS lines, min(chain.position) AS first, max(chain.position) AS last
+          FROM radmeter.audit_chain AS chain WHERE chain.rewrites) AS rewritten
+    JOIN radmeter.audit_chain AS chain ON chain.position = rewritten.last
+    WHERE NOT EXISTS (SELECT FROM radmeter.erasures())
+      AND rewritten.lines > (
+          -- Erasures from before the chain have rewritten no row of it.
+          SELECT coalesce(sum((line.detail -> 'rows' ->> 'audit_log')::numeric), 0)
+          FROM public.audit_log AS line JOIN radmeter.audit_chain AS row ON row.audit_id = line.id
+          WHERE line.action = 'people erase' AND row.position > rewritten.first)
     UNION ALL
     SELECT coalesce(head.position, 0), NULL, 'head cut off', last.chained_at, NULL
     FROM (SELECT) AS one

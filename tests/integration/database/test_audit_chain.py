@@ -312,6 +312,29 @@ def test_an_erasure_rewrites_lines_and_the_chain_says_so(connection: Connection)
     assert fits == (True,)
 
 
+@pytest.mark.parametrize(("rewrites", "fault"), [(False, "line chained again"), (True, "line rewritten")])
+def test_a_changed_line_that_is_chained_once_more_shows(
+    three: Connection, rewrites: bool, fault: str
+) -> None:
+    kept = audit_chain.head(three)
+    by_force(three, "UPDATE audit_log SET who = 'mallory' WHERE id = 2")
+    three.execute("SELECT radmeter.chain_lines('{2}', %s)", (rewrites,))
+    assert [(row["position"], row["audit_id"], row["fault"]) for row in audit_chain.faults(three, kept)] == [
+        (4, 2, fault)
+    ]
+
+
+def test_an_erasure_covers_no_other_rewrite(connection: Connection) -> None:
+    connection.execute("INSERT INTO user_quota_usage (username, period_start) VALUES ('alice', '2026-01-01')")
+    add(connection, "top up", '{"username": "alice"}')
+    add(connection, "top up", '{"username": "bob"}')
+    erase(connection, "alice")
+    assert faults(connection) == []
+    by_force(connection, "UPDATE audit_log SET detail = '{}' WHERE id = 2")
+    connection.execute("SELECT radmeter.chain_lines('{2}', true)")
+    assert [fault for *_, fault in faults(connection)] == ["line rewritten"]
+
+
 def test_an_erasure_under_way_opens_nothing_else(connection: Connection) -> None:
     add(connection, "top up", '{"username": "alice", "octets": 5}')
     connection.execute("INSERT INTO radmeter.erasure (username, pseudonym) VALUES ('alice', 'erased-1')")
@@ -324,6 +347,9 @@ def test_an_erasure_under_way_opens_nothing_else(connection: Connection) -> None
             connection.execute(f"UPDATE audit_log SET {change}".encode())
     connection.execute('UPDATE audit_log SET detail = \'{"username": "erased-1", "octets": 5}\'')
     assert faults(connection) == []
+    # Forgotten without its line, as no command does.
+    connection.execute("DELETE FROM radmeter.erasure")
+    assert [fault for *_, fault in faults(connection)] == ["line rewritten"]
 
 
 def test_lines_from_before_are_chained_by_the_upgrade(connection: Connection, database: str) -> None:
