@@ -38,8 +38,11 @@ SELECT session.radacctid, session.acctsessionid, session.username, session.route
        session.acctinputoctets AS bytes_in, session.acctoutputoctets AS bytes_out, session.acctterminatecause
 FROM public.radacct AS session JOIN public.routers AS router ON router.id = session.router_id
 CROSS JOIN LATERAL (
+    -- Without a counted day it is that of the last packet, as in exports.
     SELECT (session.acctstarttime AT TIME ZONE coalesce(router.timezone, radmeter.setting_value('timezone')))::date AS first,
-           session.usage_date AS last) AS day
+           coalesce(session.usage_date,
+                    (coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime)
+                     AT TIME ZONE coalesce(router.timezone, radmeter.setting_value('timezone')))::date) AS last) AS day
 WHERE session.router_id IN (SELECT router_id FROM radmeter.router_tenant
                             WHERE tenant_id = (SELECT radmeter.current_tenant()))
   AND radmeter.is_own_day(session.router_id, coalesce(day.first, day.last))

@@ -72,6 +72,7 @@ ANY_POOLER = {
     "src/radmeter/cli/partitions.py",
     "src/radmeter/cli/reach.py",
     "src/radmeter/cli/rejected.py",
+    "src/radmeter/cli/tenant_logins.py",
     "src/radmeter/doctor/service_trial.py",  # it reads once
     "src/radmeter/database/views.py",  # the reading commands
     "src/radmeter/ingest/store.py",

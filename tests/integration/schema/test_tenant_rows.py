@@ -283,6 +283,20 @@ def test_days_before_and_after_are_the_other_tenants(acme: Tenant, database: str
         ]
 
 
+def test_a_session_without_a_counted_day_is_of_the_day_of_its_last_packet(
+    acme: Tenant, filled: Connection
+) -> None:
+    """As history that was adopted has it. The next day the router is the other tenant's."""
+    shown = "SELECT username FROM radmeter.tenant_sessions"
+    assert acme.rows(shown) == [("alice",)]
+    filled.execute("SET session_replication_role = replica")
+    last = "UPDATE radacct SET usage_date = NULL, acctupdatetime = %s WHERE username = 'alice'"
+    filled.execute(last, ("2026-01-03 20:00Z",))
+    assert acme.rows(shown) == [("alice",)]
+    filled.execute(last, ("2026-01-04 10:00Z",))
+    assert acme.rows(shown) == []
+
+
 def test_a_login_that_is_not_bound_sees_nothing(database: str, filled: Connection) -> None:
     with tenant(database, filled, None) as nobody:
         for name in READABLE.keys() - {"radmeter.setting"}:

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,8 +106,10 @@ class FileTarget:
     def __init__(self, path: Path, manifest: Path | None = None) -> None:
         self._file = _Unfinished(path)
         self._manifest = _Unfinished(manifest or Path(f"{path}{MANIFEST}"))
-        if self._file.path == self._manifest.path:
+        if self._file.names & self._manifest.names:
             raise TargetError(f"{path} cannot be the file and its manifest: give the manifest another name")
+        # The manifest of an older file, if this one's gets another name.
+        self._beside = _Unfinished(Path(f"{path}{MANIFEST}"))
 
     def __enter__(self) -> Self:
         self._file.open()
@@ -124,6 +127,7 @@ class FileTarget:
         self._file.sync()
         self._manifest.sync()
         self._manifest.remove_older()
+        self._beside.remove_older()
         self._file.appear()
         self._manifest.appear()
 
@@ -174,10 +178,20 @@ class _Unfinished:
         self._place = Path(f"{self.path}{UNFINISHED}")
         self._file: io.FileIO | None = None
 
+    @property
+    def names(self) -> set[Path]:
+        """Which names it takes while it is written, and afterwards."""
+        return {self.path, self._place}
+
     def open(self) -> None:
         """Open it, and empty what a killed export left."""
         while self._file is None:
-            found = os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            # Not blocking: a pipe of this name would wait for its reader.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            found = os.open(self._place, flags, 0o666)
+            if not stat.S_ISREG(os.fstat(found).st_mode):
+                os.close(found)
+                raise TargetError(f"{self._place} is not a regular file: remove it, or give another name")
             try:
                 fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -188,6 +202,9 @@ class _Unfinished:
             if self._is(found):
                 self._file = io.FileIO(found, "wb")
                 self._file.truncate(0)
+                # Who may read the file stays.
+                with suppress(FileNotFoundError):
+                    os.fchmod(found, stat.S_IMODE(self.path.stat().st_mode))
             else:
                 os.close(found)  # the other export has finished meanwhile, and this is its file
 

@@ -68,6 +68,32 @@ def test_the_manifest_goes_where_it_is_told(filled: str, tmp_path: Path) -> None
     assert export(filled, *asked[:-1], tmp_path / "x.csv").exit_code == 1
 
 
+def test_no_manifest_of_another_file_stays_beside_it(filled: str, tmp_path: Path) -> None:
+    file = exported(filled, "invoices", "csv", tmp_path / "x.csv")
+    asked = ("--what", "user-periods", "-o", file, "--manifest", tmp_path / "about.json")
+    assert export(filled, *asked).exit_code == 0
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["about.json", "x.csv"]
+
+
+def test_neither_has_the_unfinished_name_of_the_other(filled: str, tmp_path: Path) -> None:
+    for file, about in (("a.part", "a"), ("a", "a.part")):
+        done = export(filled, "--what", "invoices", "-o", tmp_path / file, "--manifest", tmp_path / about)
+        assert (done.exit_code, "give the manifest another name" in done.errors) == (1, True), done.errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_may_read_a_file_that_is_replaced_stays(filled: str, tmp_path: Path) -> None:
+    file = exported(filled, "invoices", "csv", tmp_path / "x.csv")
+    file.chmod(0o600)
+    assert exported(filled, "invoices", "csv", file).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pipe_with_the_unfinished_name_is_refused(filled: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.csv.part")
+    assert export(filled, "--what", "invoices", "-o", tmp_path / "x.csv").exit_code == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["x.csv.part"]
+
+
 def test_standard_output_has_the_same_bytes(filled: str, tmp_path: Path) -> None:
     for form in ("csv", "jsonl", "parquet", "xlsx"):
         file = exported(filled, "invoices", form, tmp_path / f"x.{form}")
