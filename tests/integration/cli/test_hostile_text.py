@@ -108,6 +108,7 @@ WITHOUT_DATA |= {
     "routers test-coa",  # the router has no secret
     "journal adopt",
     "journal status",
+    "report usage",  # JSON has days and octets only
     "report forecast",  # too little history
 }
 
@@ -194,6 +195,10 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     )
     connection.execute(
         "UPDATE radmeter.issuers SET legal_name = %(text)s, address = %(text)s", {"text": HOSTILE}
+    )
+    connection.execute(
+        "SELECT radmeter.audit(%(text)s, jsonb_build_object(%(text)s::text, %(text)s::text))",
+        {"text": HOSTILE},
     )
     # A counter that differs, a partition and a function of somebody else's making.
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1")
