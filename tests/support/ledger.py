@@ -26,7 +26,7 @@ TABLES = (
     "accounting_anomaly, radmeter.session_slice, radmeter.session_alias, radmeter.kept_per_hour, "
     "radmeter.discovery_count, radmeter.router_network, radmeter.journal_segment, radmeter.journal_incident, "
     "radmeter.quota_account, radmeter.quota_booked, radmeter.quota_change, radmeter.quota_notice, "
-    "radmeter.disconnect_queue"
+    "radmeter.disconnect_queue, top_ups, radmeter.plan_history, radmeter.plan_prices"
 )
 
 

@@ -1,4 +1,4 @@
-"""`radmeter doctor` as a person sees it: one screen of 80 x 40, and commands that can be pasted."""
+"""`radmeter doctor` as a person sees it: one screen of 80 x 50, and commands that can be pasted."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.schema import upgrade
 
-ROWS, COLUMNS = 40, 80
+ROWS, COLUMNS = 50, 80
 
 
 @pytest.fixture(scope="module")

@@ -215,7 +215,6 @@ CODE = {
         ALTER TABLE routers ADD g text GENERATED ALWAYS AS (public.same(name)) STORED""",
     "the rule evil rewrites what is done to public.routers": """
         CREATE RULE evil AS ON UPDATE TO routers DO ALSO SELECT public.evil('x')""",
-    "row level security is on for public.routers": "ALTER TABLE routers ENABLE ROW LEVEL SECURITY",
     "public.routers has the policy evil": "CREATE POLICY evil ON routers USING (public.evil(name))",
     f"the column public.routers.d uses the type public.evil_d of {STRANGER}": f"""
         CREATE DOMAIN evil_d AS text CHECK (public.evil(value));
@@ -256,7 +255,8 @@ def test_harmless_code_of_a_home_made_table_is_kept(own: str) -> None:
     with psycopg.connect(own) as connection:
         assert connection.execute("SELECT shown FROM routers").fetchall() == [("LOBBY",)]
         assert connection.execute(
-            "SELECT tgname::text FROM pg_trigger WHERE tgrelid = 'routers'::regclass AND NOT tgisinternal"
+            """SELECT tgname::text FROM pg_trigger
+               WHERE tgrelid = 'routers'::regclass AND NOT tgisinternal AND tgname !~ '^_100_guard'"""
         ).fetchall() == [("touch",)]
 
 

@@ -26,6 +26,7 @@ def test_every_kind_of_object_is_in_it() -> None:
         "view",
         "sequence",
         "grant",
+        "policy",
     }
 
 
