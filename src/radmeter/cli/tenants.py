@@ -1,7 +1,7 @@
 """`radmeter tenants`: hosts who pay, or are paid, for what their routers carried, and what that costs."""
 
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -27,9 +27,6 @@ from radmeter.cli.months import DAY
 from radmeter.cli.tenant_logins import list_logins, login
 from radmeter.config import Settings
 from radmeter.units import counted
-
-if TYPE_CHECKING:
-    from radmeter.billing.rates import Terms
 
 COLUMNS = (
     "id",
@@ -282,6 +279,7 @@ def rate(settings: Settings, tenant: str, from_day: datetime.datetime, remove: b
     the rates that it has then, less what was billed for it. To bill a closed month anew, void its document.
     """
     from radmeter.billing import tenants as write
+    from radmeter.billing.rate_summary import summary
     from radmeter.billing.rates import from_options
     from radmeter.database.operator import connect_as_operator
 
@@ -332,32 +330,9 @@ for command in (login, list_logins):
     tenants.add_command(command)
 
 
-def summary(terms: "Terms") -> str:
-    """Return what a rate has in a line, to see a slip at once. Amounts are in the tenant's currency."""
-    from radmeter.billing.rounding import plain as written
-
-    octets = "10^9" if terms.unit == "GB" else "2^30"
-    parts = []
-    if terms.price is not None:
-        parts.append(f"{written(terms.price)} per {terms.unit} ({octets} bytes, both directions)")
-    parts += [f"{written(tier.price)} from {written(tier.start)} {terms.unit} on" for tier in terms.tiers]
-    if terms.tiers:
-        parts.append(f"tiers {terms.tier_mode}")
-    for value, text in (
-        (terms.included, f"{{}} {terms.unit} a month included"),
-        (terms.base_fee, "{} per router and month"),
-        (terms.share, "{} % of what its users are billed"),
-        (terms.minimum, "{} a month at least"),
-        (terms.maximum, "{} a month at most"),
-        (terms.tax_rate, "tax {} %"),
-    ):
-        if value is not None:
-            parts.append(text.format(written(value)))
-    return ", ".join(parts) or "nothing"
-
-
 def _readable(row: Row, currency: str | None) -> Row:
     """Return a rate with its terms as people read them."""
+    from radmeter.billing.rate_summary import summary
     from radmeter.billing.rates import terms
 
     return {**row, "terms": f"{summary(terms(row['terms']))} ({currency or 'no currency'})"}

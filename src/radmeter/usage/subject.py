@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from radmeter.database import views
 from radmeter.database.connection import Connection
-from radmeter.database.views import NotKnown, Row
+from radmeter.database.views import Row
 from radmeter.routers.lookup import find_router
+from radmeter.routers.tenants import ids
 from radmeter.usage.counters import current_period
 
 TENANT = """
-SELECT id, name, timezone, (now() AT TIME ZONE timezone)::date AS today FROM radmeter.tenants WHERE name = %(name)s"""
+SELECT id, name, timezone, (now() AT TIME ZONE timezone)::date AS today FROM radmeter.tenants WHERE id = %(id)s"""
 USER_TODAY = """
 SELECT coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
        (now() AT TIME ZONE coalesce(plan.timezone, radmeter.setting_value('timezone')))::date AS today,
@@ -108,10 +109,7 @@ def find_subject(
             complete_from=about["complete_from"],
         )
     assert tenant is not None
-    found_tenants = views.rows(connection, TENANT, {"name": tenant})
-    if not found_tenants:
-        raise NotKnown(f"there is no tenant {tenant!r}: `radmeter tenants list` lists them")
-    (row,) = found_tenants
+    (row,) = views.rows(connection, TENANT, {"id": ids(connection, [tenant])[0]})
     return Subject(
         kind="tenant",
         name=row["name"],

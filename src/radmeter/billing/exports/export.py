@@ -19,11 +19,11 @@ from radmeter.billing.exports.sessions import SESSIONS
 from radmeter.billing.exports.source import Source, Style
 from radmeter.billing.exports.table import Span, Table
 from radmeter.billing.exports.target import Target
-from radmeter.billing.tenants import ids
 from radmeter.database.connection import Connection
 from radmeter.database.views import Row, rows
 from radmeter.errors import StoreError
 from radmeter.progress import Progress
+from radmeter.routers.tenants import ids
 
 TABLES = {table.what: table for table in (INVOICES, LINES, CREDIT_NOTES, ROUTER_DAYS, USER_PERIODS, SESSIONS)}
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")
@@ -57,7 +57,7 @@ class NotForTenants(StoreError):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Which rows are asked for: days from `first` to `last`, and a tenant's name, or None for everybody."""
+    """Which rows are asked for: days from `first` to `last`, and a tenant's name or number, or None for everybody."""
 
     first: datetime.date
     last: datetime.date
@@ -165,7 +165,7 @@ def _open_months(connection: Connection, span: Span, is_tenants: bool) -> list[s
 
 
 def _span(connection: Connection, asked: Asked) -> Span:
-    tenant_id = None if asked.tenant is None else ids(connection, [asked.tenant])[asked.tenant]
+    tenant_id = None if asked.tenant is None else ids(connection, [asked.tenant])[0]
     end = asked.last + datetime.timedelta(days=1)
     times = rows(connection, SPAN, {"first": asked.first, "end": end})[0]
     return Span(asked.first, end, times["begins_at"], times["ends_at"], tenant_id)
