@@ -13,7 +13,11 @@ from radmeter.routers.tenants import ids
 from radmeter.usage.counters import current_period
 
 TENANT = """
-SELECT id, name, timezone, (now() AT TIME ZONE timezone)::date AS today FROM radmeter.tenants WHERE id = %(id)s"""
+SELECT id, name, timezone, (now() AT TIME ZONE timezone)::date AS today,
+       (SELECT rate.terms ->> 'unit' FROM radmeter.tenant_rates AS rate
+        WHERE rate.tenant_id = tenant.id AND rate.from_day <= (now() AT TIME ZONE tenant.timezone)::date
+        ORDER BY rate.from_day DESC LIMIT 1) AS unit
+FROM radmeter.tenants AS tenant WHERE id = %(id)s"""
 USER_TODAY = """
 SELECT coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
        (now() AT TIME ZONE coalesce(plan.timezone, radmeter.setting_value('timezone')))::date AS today,
@@ -67,6 +71,8 @@ class Subject:
     values: Mapping[str, Any]
     complete_from: datetime | None = None
     """Of a user: sessions that stopped before then are not all kept."""
+    unit: str | None = None
+    """Of a tenant: the unit of its rate of today, GB or GiB. None: it has none."""
 
     def days(self, connection: Connection, first: date, last: date) -> dict[date, Octets]:
         """Return the octets of the days that have any, both ends included."""
@@ -118,6 +124,7 @@ def find_subject(
         days_in="the time zones of the routers",
         query=TENANT_DAYS,
         values={"id": row["id"]},
+        unit=row["unit"],
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from radmeter.billing.rounding import Rounding
 from radmeter.billing.wording import ENGLISH, GERMAN, LANGUAGES, language_of, sums
 
+
 @pytest.mark.parametrize(
     ("value", "least", "text"),
     [
