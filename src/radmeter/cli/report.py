@@ -82,7 +82,11 @@ def _subject_options(function: F) -> F:
 
     command: Any = wrapper
     for option, metavar, help_text in (
-        ("--tenant", "NAME", "A tenant: all its routers, each on the days on which it was the tenant's."),
+        (
+            "--tenant",
+            "TENANT",
+            "A tenant, by name or number: all its routers, each on the days on which it was the tenant's.",
+        ),
         ("--user", "NAME", "A user."),
         ("--router", "NAME|MAC|#ID", "A router."),
     ):
@@ -118,7 +122,7 @@ def _span_options(function: F) -> F:
         ("--to", "last", "The last day.  [default: today]"),
         ("--from", "first", "The first day.  [default: the first of the last day's month]"),
     ):
-        command = click.option(option, name, type=DAY, metavar="DATE", help=help_text)(command)
+        command = click.option(option, name, type=DAY, metavar="DAY", help=help_text)(command)
     return cast(F, command)
 
 
@@ -370,7 +374,7 @@ def compare(
         f"{after:%Y-%m} against {earlier:%Y-%m}{cut}: {in_unit(new, unit or UNIT)} against {in_unit(old, unit or UNIT)}"
         + ("" if percent is None else f", {percent:+} %"),
         f"{counted(len(rows), what.removesuffix('s'))}, "
-        + (f"the {most} largest changes" if len(rows) > most else "largest change first"),
+        + (_largest(most) if len(rows) > most else "largest change first"),
     ]
     emit(
         _in_unit(rows[:most], unit or UNIT, output_format),
@@ -379,6 +383,10 @@ def compare(
         short=_without_id(COMPARED),
         title=title,
     )
+
+
+def _largest(most: int) -> str:
+    return "the largest change of them" if most == 1 else f"the {most:,} largest changes"
 
 
 def _without_id(columns: Sequence[str]) -> list[str]:

@@ -155,12 +155,14 @@ def show(settings: Settings, tenant: str, output_format: str) -> None:
     """
     from radmeter.billing import tenants as read
     from radmeter.database.views import reading
+    from radmeter.routers.lookup import names_by_mac
 
     with reading_database(settings) as dsn, reading(dsn) as connection:
         times.use_zone(connection)
         row = read.find(connection, tenant)
         rates = read.rates(connection, row["id"])
         routers = read.routers(connection, row["id"])
+        names = names_by_mac(connection, {each["id"] for each in routers})
     if output_format == "json":
         emit_json(
             {column: plain(row[column]) for column in COLUMNS}
@@ -170,6 +172,7 @@ def show(settings: Settings, tenant: str, output_format: str) -> None:
             }
         )
         return
+    routers = [{**each, "router": names.get(each["id"], each["router"])} for each in routers]
     emit_one({**row, "last_closed": _month(row["last_closed"])}, output_format, columns=COLUMNS)
     if output_format == "table":
         for rows, columns in (([_readable(rate, row["currency"]) for rate in rates], RATE_SHORT),

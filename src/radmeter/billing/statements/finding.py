@@ -14,7 +14,6 @@ from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown
 from radmeter.routers.tenants import ids
 
-KINDS = ("tenants", "users", "credit-notes")
 OF_TENANTS = """
 SELECT tenant.id, tenant.name, array_agg(document.id ORDER BY document.id) AS documents
 FROM public.invoices AS document JOIN radmeter.tenants AS tenant ON tenant.id = document.tenant_id
