@@ -51,7 +51,9 @@ def words(detail: Any) -> str:
 def _pairs(values: Mapping[str, Any]) -> str:
     """Return names with their values, what is named first. What there is not is left out."""
     ordered = sorted(values, key=lambda name: NAMES.index(name) if name in NAMES else len(NAMES))
-    return ", ".join(f"{_name(name)} {_value(values[name])}" for name in ordered if values[name] is not None)
+    return ", ".join(
+        f"{_name(name)} {_value(values[name])}" for name in ordered if values[name] not in (None, [], {})
+    )
 
 
 def _name(name: str) -> str:
