@@ -70,7 +70,7 @@ Exit codes:
 @click.option("--from", "first", type=DAY, metavar="DAY", help="The first day.  [default: of the month]")
 @click.option("--to", "last", type=DAY, metavar="DAY", help="The last day.  [default: of the month]")
 @click.option("--tenant", type=TEXT, metavar="TENANT", help="Only what is this tenant's, by name or number.")
-@click.option("--what", type=click.Choice(WHAT), required=True, help="Which rows.")
+@click.option("--what", type=click.Choice(WHAT), metavar="WHAT", required=True, help="Which rows: see above.")
 @click.option(
     "--by",
     type=click.Choice(["period", "issue"]),
@@ -136,8 +136,8 @@ def export(
     SHA-256, and what each column means.
 
     \b
-    invoices           documents that begin in the month, drafts and void ones too;
-                       with --by issue those issued in it (UTC)
+    invoices           documents that begin in the month, drafts and void ones
+                       too; with --by issue those issued in it (UTC)
     lines              their lines, with the arithmetic
     credit-notes       those issued in the month (UTC)
     credit-note-lines  their lines
