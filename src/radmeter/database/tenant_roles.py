@@ -18,7 +18,7 @@ GROUPS = f"""(SELECT pg_catalog.array_agg(held.rolname::pg_catalog.text)
     WHERE held.rolname OPERATOR(pg_catalog.=) ANY ('{{{",".join((GROUP, OWNER, *STAFF))}}}'::pg_catalog.name[])
       AND pg_catalog.pg_has_role(held.oid, 'USAGE')
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS own
-                      WHERE own.rolname OPERATOR(pg_catalog.=) current_user AND (own.rolsuper OR own.rolbypassrls)))"""
+                      WHERE own.rolname OPERATOR(pg_catalog.=) current_user AND (own.rolsuper OR own.rolbypassrls)))"""  # noqa: S608 # constants
 # The grant by which somebody of the staff sees the rows of a tenant only. Of a chain of grants it is the one by which
 # somebody of the staff gets into a group that is none of the staff's.
 GRANT = """
@@ -85,6 +85,6 @@ def refuse_unbound(connection: psycopg.Connection[Any]) -> None:
     row = connection.execute("SELECT radmeter.current_tenant() IS NULL, current_user::text").fetchone()
     if row is not None and row[0]:
         raise SeesOneTenant(
-            f"the database role {quoted(row[1])} is bound to no tenant, so it sees no rows: ask the operator, who binds "
-            f"it with `radmeter tenants login {row[1]} --tenant NAME`"
+            f"the database role {quoted(row[1])} is bound to no tenant, so it sees no rows: ask the operator, who "
+            f"binds it with `radmeter tenants login {quoted(row[1])} --tenant NAME`"
         )

@@ -351,9 +351,19 @@ def test_sessions_of_a_time(acme: Tenant, filled: Connection) -> None:
 def test_plans_of_sessions_show_nothing_of_others(acme: Tenant, filled: Connection) -> None:
     """A condition that some session of another tenant meets has the plan of one that none meets."""
     explain = "EXPLAIN (ANALYZE, VERBOSE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT * FROM "
-    for condition in ("bytes_in = {}", "bytes_in > {}", "bytes_in < {} AND router_id = 203", "bytes_in <> {}"):
+    for condition in (
+        "bytes_in = {}",
+        "bytes_in > {}",
+        "bytes_in < {} AND router_id = 203",
+        "bytes_in <> {}",
+    ):
         plans = {
-            value: [line for (line,) in acme.rows(f"{explain} radmeter.tenant_sessions WHERE {condition.format(value)}")]
+            value: [
+                line
+                for (line,) in acme.rows(
+                    f"{explain} radmeter.tenant_sessions WHERE {condition.format(value)}"
+                )
+            ]
             for value in (77700013, 77700014, 77700099)
         }
         shapes = {str(plan).replace(str(value), "") for value, plan in plans.items()}
@@ -376,7 +386,7 @@ def test_a_former_tenant_sees_the_name_of_a_router(acme: Tenant, database: str, 
         )
         assert bolt.rows("SELECT id FROM radmeter.router_list ORDER BY 1") == [(202,), (203,)]
     filled.execute("UPDATE routers SET tenant_id = 101 WHERE id = 203")
-    assert acme.rows(query) == [row[:-2] + (101, "acme")]
+    assert acme.rows(query) == [(*row[:-2], 101, "acme")]
     assert acme.rows("SELECT id FROM radmeter.former_routers()") == []
 
 
