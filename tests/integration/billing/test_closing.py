@@ -489,6 +489,22 @@ def test_discarding_opens_the_month_again(books: Books) -> None:
         books.discard(LATEST, "nobody")
 
 
+def test_a_void_document_does_not_keep_the_drafts_of_others(books: Books) -> None:
+    _two_tenants(books)
+    books.close(LATEST)
+    (number,) = books.issue(LATEST, "acme")
+    with pytest.raises(StoreError, match=f"{number} of this month is issued.*void.*close {LATEST}"):
+        books.discard(LATEST)
+    books.credit(number, voids=True)
+    # No draft of acme is there, and `void` cannot be what is to be done: it is done.
+    with pytest.raises(StoreError, match=f"{number} .* is void .*radmeter billing close {LATEST} --tenant acme"):
+        books.discard(LATEST, "acme")
+    assert books.discard(LATEST) == (2, 1)
+    assert [each.tenant for each in books.close(LATEST).drafts] == ["beta"]
+    assert [each.tenant for each in books.close(LATEST, "acme").drafts] == ["acme"]
+    assert books.discard(LATEST, "acme") == (1, 1)
+
+
 def test_rates_that_change_within_the_month_price_their_own_days(books: Books) -> None:
     books.tenant("acme", terms={"price": "1"})
     books.rate("acme", day(LATEST, 16), price="2")
