@@ -497,7 +497,9 @@ def test_a_void_document_does_not_keep_the_drafts_of_others(books: Books) -> Non
         books.discard(LATEST)
     books.credit(number, voids=True)
     # No draft of acme is there, and `void` cannot be what is to be done: it is done.
-    with pytest.raises(StoreError, match=f"{number} .* is void .*radmeter billing close {LATEST} --tenant acme"):
+    with pytest.raises(
+        StoreError, match=f"{number} .* is void .*radmeter billing close {LATEST} --tenant acme"
+    ):
         books.discard(LATEST, "acme")
     assert books.discard(LATEST) == (2, 1)
     assert [each.tenant for each in books.close(LATEST).drafts] == ["beta"]
