@@ -77,7 +77,7 @@ def test_an_erased_user_pays_as_the_user_of_the_tenant_that_he_was(books: Books)
     plan(books, "gold", "3000")
     user(books, "cid", "gold", tenant="tok")
     top_up(books, "cid", "500", noon(LATEST, 7))
-    run(books, "people", "erase", "cid", "--yes")
+    run(books, "people", "erase", "cid", "--yes", "--unbilled-too")
     run(books, "users", "remove", erased(books.connection), "--yes")
     books.close(LATEST)
     assert documents(books) == [
@@ -261,7 +261,7 @@ def test_what_is_not_known_any_more_of_an_erased_user_is_not_taken_back(books: B
     (number,) = books.closed(OLDEST)
     books.credit(number, voids=True)
     books.closed(FORMER)
-    run(books, "people", "erase", "bob", "--yes")
+    run(books, "people", "erase", "bob", "--yes", "--unbilled-too")
     books.close(LATEST)
     assert [(row[0], row[4]) for row in documents(books, month=LATEST)] == [
         (erased(books.connection), "30.00")
@@ -328,7 +328,7 @@ def test_a_document_with_plans_of_an_erased_user_is_credited_not_void(books: Boo
     books.closed(OLDEST)
     als, bos = (books.documents(username=name)[0]["number"] for name in ("al", "bo"))
     for name in ("al", "bo"):
-        run(books, "people", "erase", name, "--yes")
+        run(books, "people", "erase", name, "--yes", "--unbilled-too")
     with pytest.raises(
         StoreError, match=rf"{als} cannot become void: .* radmeter billing credit {als} --all"
     ):

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from support.books import FORMER, GB, LATEST, OLDEST, Books, day, money
 
+from radmeter.billing import user_closing
 from radmeter.billing.months import Month
 from radmeter.errors import StoreError
 
@@ -228,3 +229,10 @@ def test_drafts_beside_a_void_document_of_a_user_are_issued(books: Books) -> Non
     assert books.discard(LATEST) == (1, 0)
     with pytest.raises(StoreError, match=f"({number}|{others}) .* is void .*the next close of a later month"):
         books.discard(LATEST)
+
+
+def test_a_close_does_not_read_all_lines_to_find_one_time_plans(books: Books) -> None:
+    with books.connection.transaction():
+        books.connection.execute("SET LOCAL enable_seqscan = off")
+        steps = books.connection.execute(f"EXPLAIN {user_closing.GIVEN}".encode()).fetchall()
+    assert "invoice_lines_given_idx" in str(steps)
