@@ -556,3 +556,16 @@ def test_the_first_rate_stays_while_documents_have_billed_days_by_it(books: Book
     books.credit(books.documents()[0]["number"], voids=True)
     books.connection.execute(remove, first)
     assert books.connection.execute("SELECT count(*) FROM radmeter.tenant_rates").fetchone() == (1,)
+
+
+def test_a_day_that_two_documents_bill_alike_and_is_gone_is_taken_back(books: Books) -> None:
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    books.used("lobby", day(OLDEST, 3), GB)
+    books.closed(OLDEST)
+    books.used("lobby", day(OLDEST, 3), GB)
+    books.closed(FORMER)
+    # A repair found that nothing was there.
+    books.used("lobby", day(OLDEST, 3), -2 * GB)
+    books.close(LATEST)
+    assert books.lines(LATEST, "acme") == [("adjustment", OLDEST.first, -2 * GB, "-1.00")]
