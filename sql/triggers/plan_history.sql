@@ -34,5 +34,5 @@ CREATE OR REPLACE TRIGGER _200_note_plan_price_updated
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_plan_price();
 CREATE OR REPLACE TRIGGER _200_note_default_zone
     AFTER UPDATE ON radmeter.setting
-    FOR EACH ROW WHEN ((new.name = 'timezone') AND (old.value IS DISTINCT FROM new.value))
+    FOR EACH ROW WHEN (((new.name = 'timezone'::text) AND (old.value IS DISTINCT FROM new.value)))
     EXECUTE FUNCTION radmeter.note_default_zone();
