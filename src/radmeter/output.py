@@ -24,6 +24,7 @@ COLUMNS_WITHOUT_TERMINAL = 200
 LOGGER = "radmeter"
 
 _json = False
+_handler: logging.Handler | None = None
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -227,7 +228,9 @@ def prepare() -> None:
         # A terminal that is not UTF-8 cannot show every name. Better an escape than a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(handlers=[logging.StreamHandler(sys.stderr)], level=logging.INFO)
+    global _handler
+    _handler = logging.StreamHandler(sys.stderr)
+    logging.basicConfig(handlers=[_handler], level=logging.INFO)
     # Errors in settings come before the settings are known.
     log_as("json" if os.environ.get("RADMETER_LOG_FORMAT") == "json" else "text")
     sys.excepthook = _report
@@ -237,9 +240,10 @@ def log_as(log_format: str) -> None:
     """Write the log, and all that goes to standard error, as ``text`` for people or as ``json``, an object a line."""
     global _json
     _json = log_format == "json"
-    formatter = JsonFormatter() if _json else LogFormatter("%(asctime)s %(levelname)s %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(formatter)
+    if _handler is not None:
+        _handler.setFormatter(
+            JsonFormatter() if _json else LogFormatter("%(asctime)s %(levelname)s %(message)s")
+        )
     logging.captureWarnings(_json)
 
 

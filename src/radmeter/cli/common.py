@@ -275,7 +275,9 @@ def with_settings(*names: str, trial: bool = False) -> Callable[[F], F]:
     """Pass the `Settings` in force to the command as its first argument, with an option for each setting in `names`.
 
     An option wins over its environment variable, and that over the configuration file. Without names the command takes
-    no option but --config and --log-format. `trial`: the command does not read the file of an installation unless the file is named.
+    no option but --config and --log-format.
+
+    `trial`: the command does not read the file of an installation unless the file is named.
     """
 
     def decorate(function: F) -> F:

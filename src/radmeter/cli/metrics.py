@@ -23,7 +23,8 @@ Examples:
 \b
 Exit codes:
   0  printed or written
-  1  the file cannot be written, or the database or the journal cannot be read: what can be read is there
+  1  the file cannot be written, or the database or the journal cannot be
+     read: what can be read is there
   2  wrong options or settings
 """
 )

@@ -697,7 +697,7 @@ class Exposition:
                 family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
             for labels, value in cast(Iterable[Sample], metric.read(figures)):
                 if value is not None:
-                    family.add_metric([_label(each) for each in labels], value)  # type: ignore[arg-type]
+                    family.add_metric([_label(each) for each in labels], value)
             yield family
 
 
