@@ -61,6 +61,7 @@ KNOWN = {
 ANY_POOLER = {
     "src/radmeter/cli/router_coa.py",
     "src/radmeter/freeradius/login_trial.py",  # as FreeRADIUS logs in
+    "src/radmeter/metrics/figures.py",
     "src/radmeter/cli/webhooks.py",
     "src/radmeter/webhooks/sender.py",
     "src/radmeter/quotas/worker.py",

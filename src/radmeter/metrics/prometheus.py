@@ -513,14 +513,14 @@ METRICS: Final = (
         "gauge",
         "When a job succeeded last.",
         _jobs("succeeded"),
-        ("job",),
+        ("name",),
     ),
     Metric(
         "radmeter_job_last_failure_timestamp_seconds",
         "gauge",
         "When a job failed last. Not there if it succeeded since.",
         _jobs("failed"),
-        ("job",),
+        ("name",),
     ),
     Metric(
         "radmeter_verify_differences",
