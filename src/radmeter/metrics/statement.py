@@ -82,7 +82,7 @@ WITH reach AS MATERIALIZED (
     SELECT act, state, ended_at, extract(epoch FROM answered_at - sent_at)::float8 AS seconds
     FROM radmeter.disconnect_queue
     WHERE ended_at IS NOT NULL AND ended_at > (SELECT since FROM reach) LIMIT %(rows)s
-), statement AS MATERIALIZED ({statements})
+), slowest AS MATERIALIZED ({statements})
 SELECT json_build_object(
     'now', extract(epoch FROM clock_timestamp()), 'since', (SELECT greatest(since, folded) FROM reach),
     'day', (now() AT TIME ZONE 'UTC')::date - 1, 'version', current_setting('server_version'),
@@ -179,5 +179,5 @@ SELECT json_build_object(
             SELECT max(used.last_updated) AS last_at,
                    json_agg(json_build_array(used.usage_date, used.bytes_in, used.bytes_out)) AS days
             FROM used WHERE used.router_id = own.id) AS usage ON true),
-    'statements', (SELECT json_agg(statement) FROM statement)
+    'statements', (SELECT json_agg(slowest) FROM slowest)
 )"""

@@ -1,10 +1,6 @@
 """What a scraper gets: the documented metrics, no more and no fewer, in both formats, and nothing of users."""
 
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -12,6 +8,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 from support.commands import Packets
+from support.prometheus import served
 from support.servers import Connection
 from support.shipping import fill
 
@@ -23,33 +20,6 @@ ROW = re.compile(
     r"^\| `(radmeter_\w+)`( \(host\))? \| (counter|gauge|histogram) \| (.*?) \| (.*) \|$", re.MULTILINE
 )
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-
-
-@contextmanager
-def served(exposition: Exposition) -> Iterator[str]:
-    """Serve the metrics by HTTP, and yield the address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            text, content_type = exposition(self.headers.get("Accept", ""))
-            self.send_response(200)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/metrics"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def samples(text: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -116,7 +86,7 @@ def test_a_scraper_gets_the_format_that_it_asks_for(database: str, tmp_path: Pat
     source = Source(database, journal=tmp_path)
     with (
         served(Exposition(source.read)) as address,
-        urlopen(Request(address, headers={"Accept": accept}), timeout=60) as answer,
+        urlopen(Request(f"http://{address}/metrics", headers={"Accept": accept}), timeout=60) as answer,
     ):
         text = answer.read().decode()
         content_type = answer.headers["Content-Type"]
