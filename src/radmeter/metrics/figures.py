@@ -227,6 +227,7 @@ class Source:
                     "routers": self._routers,
                     "round_trips": list(ROUND_TRIPS),
                 },
+                prepare=False,  # the planner is to see the values
             ).fetchone()
             connection.rollback()
         assert row is not None
