@@ -133,7 +133,7 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
                 TopUp(
                     id=row["id"],
                     day=row["day"],
-                    description=f"{row['bytes']:,} octets",
+                    octets=row["bytes"],
                     price=row["price"],
                     tenant=row["tenant_id"],
                 )
@@ -228,7 +228,7 @@ class _Payers:
         self._own: _Payer | None = None
         if settings.currency is not None:
             known = currency(settings.currency)
-            self._own = _Payer(settings.money(known.code, known.digits), issuer_id, None, "en", zone)
+            self._own = _Payer(settings.money(known.code, known.digits, "en"), issuer_id, None, "en", zone)
 
     def of(self, tenant_id: int | None) -> _Payer | None:
         """Return in what users of a tenant pay; None: no currency is known."""
@@ -238,7 +238,7 @@ class _Payers:
         if tenant["currency"] is None:
             return None
         return _Payer(
-            self._settings.money(tenant["currency"], tenant["digits"]),
+            self._settings.money(tenant["currency"], tenant["digits"], tenant["language"]),
             tenant["issuer_id"],
             tenant_id,
             tenant["language"],

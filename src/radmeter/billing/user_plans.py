@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from radmeter.billing import wording
 from radmeter.billing.lines import Given, Line, Money, Tax
 from radmeter.billing.months import DAY, Month
 from radmeter.billing.rounding import rounded
@@ -86,7 +85,7 @@ class TopUp:
 
     id: int
     day: datetime.date
-    description: str
+    octets: int
     price: Decimal
     tenant: int | None = None
 
@@ -209,19 +208,22 @@ def _line(plan: Plan, part: Held, month: Month, tax: Tax, money: Money) -> Line:
         "one-time": (1, 1, "plan"),
     }[part.period]
     amount = Fraction(part.price) * quantity / per
-    price = wording.money(part.price, money.currency, money.digits)
-    span = {
-        "monthly": f"per month x {days} of {month.days} days",
-        "weekly": f"per week x {days} / {DAYS_OF_A_WEEK} days",
-        "daily": f"per day x {days} {'day' if days == 1 else 'days'}",
-        "one-time": "once",
-    }[part.period]
+    words = money.language
+    spoken = {
+        "price": money.said(part.price),
+        "days": days,
+        "month_days": month.days,
+        "week_days": DAYS_OF_A_WEEK,
+        "result": money.result(amount),
+    }
+    if part.period == "daily":
+        spoken["days"] = words["one_day"] if days == 1 else words["many_days"].format(count=days)
     return Line(
         kind="plan",
         period_start=part.start,
         period_end=part.end,
-        description=f"Plan {plan.name}",
-        arithmetic=f"{price} {span} = {wording.result(amount, money.currency, money.digits, money.rounding)}",
+        description=words["line_plan"].format(name=plan.name),
+        arithmetic=words[f"how_{part.period}"].format(**spoken),
         quantity=Decimal(quantity),
         unit=unit,
         unit_price=part.price,
@@ -235,12 +237,13 @@ def _line(plan: Plan, part: Held, month: Month, tax: Tax, money: Money) -> Line:
 def top_up_line(top_up: TopUp, tax: Tax, money: Money, *, adjusts: bool = False) -> Line:
     """Return the line of a top-up: its whole price, on the day on which it was added."""
     amount = Fraction(top_up.price)
+    words = money.language
     return Line(
         kind="top-up",
         period_start=top_up.day,
         period_end=top_up.day + DAY,
-        description=f"Top-up {top_up.description}",
-        arithmetic=f"1 top-up x {wording.result(amount, money.currency, money.digits, money.rounding)}",
+        description=words["line_top_up"].format(octets=words.octets(top_up.octets)),
+        arithmetic=words["how_top_up"].format(result=money.result(amount)),
         quantity=Decimal(1),
         unit="top-up",
         unit_price=top_up.price,

@@ -374,3 +374,16 @@ def test_a_transaction_with_an_old_snapshot_is_told_to_try_again(
         with pytest.raises(errors.SerializationFailure):
             repeatable.commit()
     assert faults(connection) == []
+
+
+def test_people_see_who_changed_what_in_words(connection: Connection, database: str) -> None:
+    """Programs get the whole detail."""
+    for arguments in (("add", "acme", "--currency", "EUR"), ("set", "acme", "--tax-rate", "19")):
+        assert radmeter(database, "tenants", *arguments).exit_code == 0
+    shown = radmeter(database, "audit", "list", "--action", "tenants set")
+    assert "acme: tax rate 0 -> 19" in shown.output
+    assert "{" not in shown.output
+    (row,) = radmeter(database, "audit", "list", "--action", "tenants set", "--format", "json").json()
+    assert (row["operator"] or row["who"]) in shown.output
+    assert '"before"' in row["detail"]
+    assert '"after"' in row["detail"]
