@@ -43,7 +43,8 @@ class PageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000, description="Most items of a page.")] = 100
     cursor: (
         Annotated[
-            str, Meta(max_length=2048, description="`next` of the page before. It holds with the same filters.")
+            str,
+            Meta(max_length=2048, description="`next` of the page before. It holds with the same filters."),
         ]
         | None
     ) = None

@@ -24,7 +24,8 @@ class Change(NamedTuple):
     """A user got a plan, or lost it: a row of radmeter.plan_history.
 
     A plan can be held as the main one and as a further one at once. It is held while either is. `tenant`: whose user it
-    is from then on, if the plan was got. Changes with the same `together` are one change.
+    is from then on, if the plan was got. Changes with the same `together` are one change. `renamed`: the user had it
+    before, under another name.
     """
 
     at: datetime.datetime
@@ -33,6 +34,7 @@ class Change(NamedTuple):
     tenant: int | None = None
     together: datetime.datetime | None = None
     id: int = 0
+    renamed: bool = False
 
 
 class Price(NamedTuple):
@@ -137,6 +139,7 @@ def given(plan: Plan, wanted: Collection[Month], billed: Collection[Given] = ())
         for _, change in changes:
             holding[change.main] = change.held
             got = change if change.held else got
+            before = before or change.renamed
         if before or not any(holding.values()) or got is None:
             continue
         event = Given(got.id, got.at)

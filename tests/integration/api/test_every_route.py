@@ -75,9 +75,7 @@ def test_without_a_key_there_is_nothing(api: HttpServer, keys: Mapping[str, str]
 
 
 def test_readers_get_what_is_there(api: HttpServer, keys: Mapping[str, str]) -> None:
-    statuses = {
-        route.path: ask(api, route, ACME, keys["noc"]).status for route in ROUTES if not route.writes
-    }
+    statuses = {route.path: ask(api, route, ACME, keys["noc"]).status for route in ROUTES if not route.writes}
     # There is no incident, and no file of an issued document.
     missing = {path for path, status in statuses.items() if status != 200}
     assert missing == {"/incidents/{id}", "/invoices/{id}/document"}, statuses
@@ -110,9 +108,15 @@ def test_what_is_another_tenants_does_not_exist(api: HttpServer, keys: Mapping[s
             assert csv.status == 200
             assert b"bolt" not in csv.body
             assert b"777" not in csv.body
-    assert {"/routers", "/routers/{id}/days", "/sessions", "/plans", "/tenants", "/invoices", "/invoices/{id}"} <= set(
-        seen
-    )
+    assert {
+        "/routers",
+        "/routers/{id}/days",
+        "/sessions",
+        "/plans",
+        "/tenants",
+        "/invoices",
+        "/invoices/{id}",
+    } <= set(seen)
 
 
 def test_bolt_sees_what_is_its_own(api: HttpServer, keys: Mapping[str, str]) -> None:
@@ -127,16 +131,17 @@ def test_bolt_sees_what_is_its_own(api: HttpServer, keys: Mapping[str, str]) -> 
 @pytest.mark.parametrize("setting", ["102", "0 OR true", ""])
 def test_another_role_cannot_name_its_tenant(tenants: Connection, database: str, setting: str) -> None:
     """The setting of `radmeter serve` counts for members of radmeter_api only."""
-    with login_role(tenants, "radmeter_tenant") as login:
-        with psycopg.connect(as_role(database, login)) as other:
-            other.execute("SELECT set_config('radmeter.tenant', %s, false)", (setting,))
-            assert other.execute("SELECT radmeter.current_tenant()").fetchone() == (None,)
-            assert other.execute("SELECT count(*) FROM radmeter.tenants").fetchone() == (0,)
+    with login_role(tenants, "radmeter_tenant") as login, psycopg.connect(as_role(database, login)) as other:
+        other.execute("SELECT set_config('radmeter.tenant', %s, false)", (setting,))
+        assert other.execute("SELECT radmeter.current_tenant()").fetchone() == (None,)
+        assert other.execute("SELECT count(*) FROM radmeter.tenants").fetchone() == (0,)
 
 
 def test_a_bound_login_that_serves_stays_with_its_tenant(tenants: Connection, database: str) -> None:
     with login_role(tenants, "radmeter_api") as login:
-        tenants.execute("INSERT INTO radmeter.tenant_logins (role_name, tenant_id) VALUES (%s, 101)", (login,))
+        tenants.execute(
+            "INSERT INTO radmeter.tenant_logins (role_name, tenant_id) VALUES (%s, 101)", (login,)
+        )
         with psycopg.connect(as_role(database, login)) as other:
             other.execute("SET LOCAL ROLE radmeter_tenant; SET LOCAL radmeter.tenant = '102'")
             assert other.execute("SELECT name FROM radmeter.tenants").fetchall() == [("acme",)]

@@ -43,7 +43,8 @@ FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 SPAN = """
 SELECT min(%(first)s::timestamp AT TIME ZONE zone) AS begins_at, max(%(end)s::timestamp AT TIME ZONE zone) AS ends_at
 FROM (SELECT value AS zone FROM radmeter.setting WHERE name = 'timezone'
-      UNION SELECT timezone FROM public.routers WHERE timezone IS NOT NULL) AS known"""
+      UNION SELECT timezone FROM public.routers WHERE timezone IS NOT NULL
+      UNION SELECT timezone FROM radmeter.former_routers() WHERE timezone IS NOT NULL) AS known"""
 # Ten million sessions are sorted in parts of 4 MB otherwise, which are then merged several times.
 SETTINGS = """
 SET LOCAL timezone = 'UTC'; SET LOCAL jit = off;

@@ -55,10 +55,10 @@ SELECT usage.invoice_id, usage.router_id, router.name, router.mac::text AS mac, 
        date_trunc('month', usage.usage_date::timestamp)::date AS month, count(*) AS days,
        sum(usage.bytes_in) AS bytes_in, sum(usage.bytes_out) AS bytes_out
 FROM public.invoice_usage AS usage LEFT JOIN (
-    SELECT id, mac, coalesce(timezone, radmeter.setting_value('timezone')) AS timezone,
+    SELECT id, mac, timezone,
            -- A discovered router is named by its MAC, but may send a name.
            CASE WHEN status = 'discovered' THEN coalesce(nullif(nas_identifier, ''), name) ELSE name END AS name
-    FROM public.routers) AS router ON router.id = usage.router_id
+    FROM radmeter.router_list) AS router ON router.id = usage.router_id
 WHERE usage.invoice_id = ANY(%(documents)s)
 GROUP BY usage.invoice_id, usage.router_id, router.name, router.mac, router.timezone, 6
 ORDER BY usage.invoice_id, router.name, usage.router_id, 6"""
