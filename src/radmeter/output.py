@@ -112,10 +112,11 @@ def settle() -> None:
 def is_live(*, err: bool = False) -> bool:
     """Return whether standard output, or standard error, may get more than plain lines: colors, bars, a pager.
 
-    It must be a terminal that can show them, and the user must not have set NO_COLOR.
+    It must be a terminal that can show them, the user must not have set NO_COLOR, and standard error must not be a log
+    of JSON.
     """
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
-    return is_terminal(err=err) and not plain
+    return is_terminal(err=err) and not plain and not (err and _json)
 
 
 def is_terminal(*, err: bool = False) -> bool:
@@ -190,7 +191,10 @@ def _shown_in_pager(text: str, chop: bool) -> bool:
 
 
 def say_above(console: "Console", *lines: str) -> None:
-    """Print lines above what a console shows live."""
+    """Print lines above what a console shows live. In a log of JSON, those of standard error are events."""
+    if _json and console.stderr:
+        say(*lines, err=True)
+        return
     for line in lines:
         with _writing(console.stderr):
             console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

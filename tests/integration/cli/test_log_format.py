@@ -47,7 +47,7 @@ def test_every_command_logs_events(database: str, connection: Connection, tmp_pa
         said += bool(found)
         assert SECRET not in done.errors, name
         assert "exception" not in {key for event in found for key in event}, (name, done.errors)
-    assert said > 10  # else this test would see nothing
+    assert said >= 5  # else this test would see nothing
 
 
 def test_the_shipper_logs_events(database: str, connection: Connection, tmp_path: Path) -> None:
