@@ -462,6 +462,22 @@ class Settings:
             "private networks to which webhooks may be sent, separated by commas; empty: none",
         )
     )
+    metrics_routers: int = field(
+        metadata=_about(
+            "RADMETER_METRICS_ROUTERS",
+            "0",
+            _integer(0, 1000),
+            "active routers that have metrics of their own, those with the lowest numbers; 0: none",
+        )
+    )
+    log_format: Literal["text", "json"] = field(
+        metadata=_about(
+            "RADMETER_LOG_FORMAT",
+            "text",
+            _choice("text", "json"),
+            "text: lines for people; json: an object a line, for programs that collect logs",
+        )
+    )
     http_listen: Listen = field(
         metadata=_about(
             "RADMETER_HTTP_LISTEN",

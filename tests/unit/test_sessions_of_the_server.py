@@ -62,6 +62,7 @@ ANY_POOLER = {
     "src/radmeter/api/server.py",  # asks for its rights
     "src/radmeter/cli/router_coa.py",
     "src/radmeter/freeradius/login_trial.py",  # as FreeRADIUS logs in
+    "src/radmeter/metrics/figures.py",
     "src/radmeter/cli/webhooks.py",
     "src/radmeter/webhooks/sender.py",
     "src/radmeter/quotas/worker.py",

@@ -42,6 +42,7 @@ def jobs() -> None:
     "archive_directory",
     "coa_key_file",
     "webhook_networks",
+    "log_format",
 )
 def run(settings: Settings) -> None:
     """Run the jobs until SIGTERM or Ctrl-C. Several may be started: one works, the others stand by.
