@@ -438,6 +438,14 @@ class Settings:
             "private networks to which webhooks may be sent, separated by commas; empty: none",
         )
     )
+    alerts_file: Path | None = field(
+        metadata=_about(
+            "RADMETER_ALERTS_FILE",
+            "",
+            _path,
+            "file with the rules of alerts and the mail server; empty: the rules that are built in, and no e-mail",
+        )
+    )
     acct_host: str = field(
         metadata=_about("RADIUS_ACCT_HOST", "127.0.0.1", _text, "address of the RADIUS accounting server")
     )

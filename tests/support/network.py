@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
-from support.ledger import Entry, believe_old_arrivals, microseconds, register, ship
 
 from radmeter.alerts.rules import DEFAULTS, Rules
 from radmeter.alerts.ticking import Evaluator
 from radmeter.database.connection import connect
 from radmeter.ingest.store import Store
+from support.ledger import Entry, believe_old_arrivals, microseconds, register, ship
 
 BEGIN = datetime(2026, 3, 10, 8, 0, tzinfo=UTC)
 SECRET = "sealed"

@@ -63,6 +63,7 @@ ANY_POOLER = {
     "src/radmeter/freeradius/login_trial.py",  # as FreeRADIUS logs in
     "src/radmeter/cli/webhooks.py",
     "src/radmeter/webhooks/sender.py",
+    "src/radmeter/alerts/mail_queue.py",
     "src/radmeter/quotas/worker.py",
     "src/radmeter/cli/common.py",  # asks a standby how far it is behind
     "src/radmeter/cli/journal.py",

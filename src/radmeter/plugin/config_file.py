@@ -56,6 +56,7 @@ KEYS = SHARED | {
     "billing_key_file",
     "coa_key_file",
     "webhook_networks",
+    "alerts_file",
     "acct_host",
     "acct_port",
     "auth_port",
@@ -66,6 +67,7 @@ KEYS = SHARED | {
 COMMANDS = frozenset(
     {
         "adopt",
+        "alerts",
         "audit",
         "backfill",
         "billing",

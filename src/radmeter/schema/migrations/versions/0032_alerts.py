@@ -16,7 +16,8 @@ locks = {"public.routers": "ACCESS EXCLUSIVE"}
 SITES = """
 ALTER TABLE public.routers ADD COLUMN site text CHECK (length(site) BETWEEN 1 AND 200);
 CREATE INDEX routers_site_idx ON public.routers (site) WHERE site IS NOT NULL;
-COMMENT ON COLUMN public.routers.site IS 'the place where it stands, as operators call it: routers of a site fail together';
+COMMENT ON COLUMN public.routers.site IS
+    'the place where it stands, as operators call it: routers of a site fail together';
 """
 
 # due_at is in an index, so an update is not HOT. It is written about once in three interims of a router.
@@ -34,7 +35,8 @@ CREATE TABLE radmeter.router_watch (
     reaped_at   timestamptz
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX router_watch_due_idx ON radmeter.router_watch (due_at) WHERE phase IN ('idle', 'ok');
-CREATE INDEX router_watch_silent_idx ON radmeter.router_watch (due_at) WHERE phase IN ('pending', 'firing', 'clearing');
+CREATE INDEX router_watch_silent_idx ON radmeter.router_watch (due_at)
+    WHERE phase IN ('pending', 'firing', 'clearing');
 COMMENT ON TABLE radmeter.router_watch IS 'whether each router is heard, as the jobs last looked';
 COMMENT ON COLUMN radmeter.router_watch.phase IS
     'idle: nothing is expected of it; ok; pending: silent, but not for long enough; firing; clearing: heard again';
@@ -73,7 +75,8 @@ COMMENT ON COLUMN radmeter.router_hour.base IS
 COMMENT ON COLUMN radmeter.router_hour.octets IS 'counted in the hour so far';
 COMMENT ON COLUMN radmeter.router_hour.before IS 'counted in the hour before; NULL: it was not seen as a whole';
 COMMENT ON COLUMN radmeter.router_hour.before_usual IS 'what was usual in the hour before; NULL: not known yet';
-COMMENT ON COLUMN radmeter.router_hour.usual IS 'octets in the hours 0 to 23 UTC, of days before; the latest count most';
+COMMENT ON COLUMN radmeter.router_hour.usual IS
+    'octets in the hours 0 to 23 UTC, of days before; the latest count most';
 COMMENT ON COLUMN radmeter.router_hour.days IS 'on how many days each hour was seen';
 
 CREATE TABLE radmeter.alert_state (
@@ -99,7 +102,8 @@ COMMENT ON COLUMN radmeter.alert_state.swept_at IS 'when all routers were last c
 COMMENT ON COLUMN radmeter.alert_state.notice_id IS 'the last quota notice of a minute ago';
 COMMENT ON COLUMN radmeter.alert_state.rules IS 'the rules in force, for those who only read';
 COMMENT ON COLUMN radmeter.alert_state.mails IS 'the rules in force name a mail server';
-COMMENT ON COLUMN radmeter.alert_state.rules_error IS 'why the file of rules cannot be used; the rules before stay in force';
+COMMENT ON COLUMN radmeter.alert_state.rules_error IS
+    'why the file of rules cannot be used; the rules before stay in force';
 COMMENT ON COLUMN radmeter.alert_state.mail_error IS 'why no e-mail can be sent';
 INSERT INTO radmeter.alert_state DEFAULT VALUES;
 """
@@ -201,7 +205,8 @@ CREATE TABLE radmeter.alert_mail_line (
 CREATE INDEX alert_mail_line_waiting_idx ON radmeter.alert_mail_line (recipients) WHERE mail_id IS NULL;
 CREATE INDEX alert_mail_line_mail_id_idx ON radmeter.alert_mail_line (mail_id);
 CREATE INDEX alert_mail_line_alert_id_idx ON radmeter.alert_mail_line (alert_id);
-COMMENT ON TABLE radmeter.alert_mail_line IS 'what a mail tells: an alert that fired or was resolved; mail_id NULL: the next one';
+COMMENT ON TABLE radmeter.alert_mail_line IS
+    'what a mail tells: an alert that fired or was resolved; mail_id NULL: the next one';
 """
 
 
