@@ -216,3 +216,12 @@ LEFT JOIN radmeter.router_watch AS watch
 LEFT JOIN radmeter.alert_watch AS other ON alert.resolved_at IS NULL AND other.rule = alert.rule
     AND other.subject = CASE WHEN alert.router_id IS NOT NULL THEN 'router:' || alert.router_id
                              WHEN alert.site IS NOT NULL THEN 'site:' || alert.site ELSE 'all' END;
+
+-- The keys of the HTTP API, without their secrets. state: rotated keys hold until expires_at.
+CREATE OR REPLACE VIEW radmeter.key_list AS
+SELECT key.id, key.name, key.role, tenant.name AS tenant,
+       CASE WHEN key.revoked_at IS NOT NULL THEN 'revoked' WHEN key.expires_at <= now() THEN 'expired'
+            WHEN key.rotated_at IS NOT NULL THEN 'rotated' ELSE 'valid' END AS state,
+       key.rate_count, key.rate_seconds, key.last_used_at, key.expires_at, key.created_at, key.created_by, key.rotated_at,
+       key.revoked_at, key.tenant_id
+FROM radmeter.api_keys AS key LEFT JOIN radmeter.tenants AS tenant ON tenant.id = key.tenant_id;

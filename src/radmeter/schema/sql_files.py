@@ -31,6 +31,7 @@ ORDER = (
     "functions/billing",
     "functions/webhooks",
     "functions/alerts",
+    "functions/keys",
     "views.sql",
     GRANTS,
     "triggers",
@@ -45,6 +46,7 @@ GRANTEES = (
     "radmeter_billing",
     "radmeter_login",
     "radmeter_tenant",
+    "radmeter_api",
 )
 
 

@@ -1,13 +1,13 @@
 """Alerts: sites of routers, what is watched, the alerts themselves, mutes, and the e-mails that tell of them.
 
 Revision ID: 0032
-Revises: 0030
+Revises: 0031
 """
 
 from alembic import op
 
 revision = "0032"
-down_revision = "0030"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 
