@@ -56,7 +56,11 @@ class Network:
         self.store = Store(database)
         believe_old_arrivals(self.connection)
         self.evaluator = Evaluator(
-            self.connection, rules, clock=lambda: self.now, grace_seconds=grace_seconds
+            self.connection,
+            rules,
+            clock=lambda: self.now,
+            grace_seconds=grace_seconds,
+            pause_seconds=max(10.0, 2 * every),
         )
         self.devices: dict[str, Device] = {}
         self._due: list[tuple[datetime, int, Device]] = []

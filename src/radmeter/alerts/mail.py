@@ -84,7 +84,7 @@ def _texts(line: Line) -> list[str]:
         told.append(f"  {text}")
     at = f"{line.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     told += [
-        f"  {'since' if line.type == 'firing' else 'at'} {at}, alert {alert['id']}, rule {alert['rule']}",
+        f"  at {at}, alert {alert['id']}, rule {alert['rule']}",
         "",
     ]
     return told

@@ -118,6 +118,8 @@ class Evaluator:
         The time; None: that of the database.
     grace_seconds
         After a pause, no router is silent for so long.
+    pause_seconds
+        Looks that are further apart had a pause between them.
     """
 
     def __init__(
@@ -127,11 +129,13 @@ class Evaluator:
         *,
         clock: Callable[[], datetime] | None = None,
         grace_seconds: float = GRACE_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._connection = connection
         self.rules = rules
         self._clock = clock
         self._grace = timedelta(seconds=grace_seconds)
+        self._pause = timedelta(seconds=pause_seconds)
         self._around: Around | None = None
         self._looked_around = False
         self._digest = digest_of(rules)
@@ -182,7 +186,7 @@ class Evaluator:
 
     def _begun(self, place: _Place, at: datetime) -> _Place:
         """Note a pause, and rules that have changed."""
-        pause = timedelta(seconds=PAUSE_SECONDS)
+        pause = self._pause
         if place.ticked_at is None or not -pause <= at - place.ticked_at <= pause:
             place = replace(place, resumed_at=at, hour_is_whole=False)
         if self._digest != place.rules_digest:

@@ -27,7 +27,8 @@ def looks(
     arrivals: list[float], until: int, *, every: float = 1.0, rule: Rule = RULE
 ) -> list[tuple[float, str]]:
     """Look when it is due, at a router with one session and interims of 60 s; return what is announced, and when."""
-    watch, told = watched(), []
+    watch = watched()
+    told: list[tuple[float, str]] = []
     for number in range(int(until / every) + 1):
         now = number * every
         if watch.due_at > at(now):
