@@ -18,7 +18,7 @@ PAUSE_SECONDS = 10.0
 GRACE_SECONDS = 60.0
 # How often the journals are asked how far behind they are, and what the database says beside the packets.
 AROUND_SECONDS = 5.0
-SWEEP_SECONDS = 10.0
+SWEEP_SECONDS = 30.0
 MOST_NOTICES = 2_000
 
 STATE = """

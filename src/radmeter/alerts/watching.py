@@ -8,8 +8,8 @@ from radmeter.alerts.silence import Heard, Watch
 from radmeter.database.connection import Connection, explained_errors
 
 # Routers that are looked at in one tick: those that may have become silent, and those that are.
-MOST_DUE = 20_000
-MOST_SILENT = 5_000
+MOST_DUE = 5_000
+MOST_SILENT = 2_000
 
 _COLUMNS = """
 SELECT watch.router_id, router.name, router.site, router.status, watch.phase, watch.since, watch.due_at, watch.expects,

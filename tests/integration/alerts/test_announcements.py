@@ -203,7 +203,7 @@ def test_a_quota_that_is_nearly_used_is_listed_until_the_counter_says_otherwise(
     network.run(120)
     assert told(network) == [("firing", "alice"), ("firing", "alice"), ("resolved", "alice")]
     network.connection.execute("UPDATE radmeter.quota_account SET percent = 0, period_start = '2026-04-01'")
-    network.run(20)
+    network.run(40)
     assert network.open() == []
 
 
