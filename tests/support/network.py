@@ -31,7 +31,7 @@ class Told(NamedTuple):
 
 @dataclass
 class Device:
-    """A router. `heard`: its packets reach the server."""
+    """A router. `heard`: its packets reach the server. `stamp_error`: seconds by which its Event-Timestamp is wrong."""
 
     name: str
     id: int
@@ -40,6 +40,8 @@ class Device:
     phase: float
     octets: int = 0
     heard: bool = True
+    last_sent: float = 0.0
+    stamp_error: int | None = None
     sessions: dict[str, str] = field(default_factory=dict)
 
 
@@ -171,6 +173,14 @@ class Network:
             "SELECT radmeter.close_stale(%s, %s, %s)", ([row[0] for row in stale], self.now, minutes)
         )
 
+    def flood(self, packets: int) -> None:
+        """Send packets of routers that nobody knows, and some that cannot be counted."""
+        for number in range(packets):
+            stranger = Device(
+                f"stranger {number}", 0, f"02:ff:00:00:{number >> 8 & 255:02x}:{number & 255:02x}", 60, 0
+            )
+            self._send(stranger, f"flood-{next(self._order)}", "Start" if number % 10 else "Nonsense")
+
     def _send(self, device: Device, session: str, status: str, at: datetime | None = None) -> None:
         if not device.heard:
             return
@@ -185,6 +195,10 @@ class Network:
             ("Acct-Output-Octets", "0"),
             ("Acct-Input-Gigawords", str(octets >> 32)),
         ]
+        if device.stamp_error is not None:
+            stamp = int((at or self.now).timestamp()) + device.stamp_error
+            pairs.append(("Tmp-Integer-0", str(stamp)))
+        device.last_sent = ((at or self.now) - BEGIN).total_seconds()
         arrived = (at or self.now) + self.clock_error
         self._waiting.append(Entry(next(self._sequence), microseconds(arrived), pairs))
 

@@ -37,11 +37,12 @@ ON CONFLICT (router_id) DO UPDATE SET
     before_usual = CASE WHEN %(whole)s AND known.days[%(place)s] >= {LEAST_DAYS} THEN known.usual[%(place)s] END,
     usual[%(place)s] = CASE
         WHEN NOT %(whole)s THEN known.usual[%(place)s]
-        WHEN known.days[%(place)s] = 0 THEN known.octets
+        WHEN known.days[%(place)s] IS NULL THEN known.octets
         ELSE round((3 * known.usual[%(place)s] + CASE
             WHEN known.days[%(place)s] < {LEAST_DAYS} THEN known.octets
             ELSE least(known.octets, 3 * greatest(known.usual[%(place)s], 1048576)) END) / 4) END,
-    days[%(place)s] = least(known.days[%(place)s] + CASE WHEN %(whole)s THEN 1 ELSE 0 END, 1000)"""
+    days[%(place)s] = CASE WHEN %(whole)s THEN least(coalesce(known.days[%(place)s], 0) + 1, 1000)
+                           ELSE known.days[%(place)s] END"""
 # factor and floor are the smallest of all rules: the rule of each router decides.
 SPIKES = f"""
 SELECT router.id, router.name, router.site, router.status, hour.octets,

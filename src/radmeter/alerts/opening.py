@@ -72,10 +72,6 @@ FROM unnest(%(sites)s::text[], %(until)s::timestamptz[]) AS new (site, until)
 WHERE alert.kind = 'router_silent' AND alert.resolved_at IS NULL AND alert.announced_at IS NULL
   AND alert.folded_into IS NULL AND alert.site = new.site AND alert.hold_for = 'site'
   AND alert.hold_until IS DISTINCT FROM new.until"""
-HELD_SITES = """
-SELECT DISTINCT site FROM radmeter.alerts
-WHERE announced_at IS NULL AND resolved_at IS NULL AND folded_into IS NULL AND hold_for = 'site'
-  AND hold_until > %(at)s"""
 OPEN_SITES = """
 SELECT id, rule, site FROM radmeter.alerts
 WHERE kind = 'site_down' AND resolved_at IS NULL AND site = ANY (%(sites)s)"""
@@ -207,12 +203,6 @@ def hold(connection: Connection, sites: dict[str, datetime | None]) -> None:
     if sites:
         with explained_errors("radmeter_owner"):
             connection.execute(HOLD.encode(), {"sites": list(sites), "until": list(sites.values())})
-
-
-def held_sites(connection: Connection, at: datetime) -> list[str]:
-    """Return the sites of which alerts of routers wait."""
-    with explained_errors("radmeter_owner"):
-        return [row[0] for row in connection.execute(HELD_SITES.encode(), {"at": at})]
 
 
 def open_sites(connection: Connection, sites: Sequence[str]) -> dict[str, tuple[int, str]]:

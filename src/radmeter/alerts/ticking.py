@@ -239,12 +239,10 @@ class Evaluator:
     # Routers and sites
 
     def _routers(self, at: datetime, judged_at: datetime, *, held: bool) -> int:
-        due = {each.router_id: each for each in watching.due(self._connection, at, judged_at)}
-        waiting = opening.held_sites(self._connection, at)
-        watches = {**due, **{each.router_id: each for each in watching.of_sites(self._connection, waiting)}}
+        watches = {each.router_id: each for each in watching.due(self._connection, at, judged_at)}
         judged = self._judged(watches.values(), at, judged_at, held=held)
         fired = {router_id for router_id, (_, event) in judged.items() if event == "fired"}
-        doubtful = {judged[each][0].site for each in fired} | {*waiting}
+        doubtful = {judged[each][0].site for each in fired}
         doubtful_sites = sorted(
             site for site in doubtful if site is not None and self._site_rule(site) is not None
         )

@@ -93,6 +93,7 @@ ELSE = {
             "interim_interval",
             "clients",
             "plausible_mbit_per_second",
+            "site",
             "tenant_id",
         ]
     ),
@@ -242,6 +243,7 @@ TAKES_TEXT = {
         "SELECT public.get_user_total_usage(%(text)s, '-infinity')",
         "SELECT radmeter.user_period_start(%(text)s, now())",
         "SELECT radmeter.setting_value(%(text)s)",
+        "SELECT radmeter.muted_until(%(text)s, 1, %(text)s, %(text)s, now())",
         "SELECT radmeter.period_start(%(text)s, 99::smallint, 'infinity', '-infinity')",
         "SELECT radmeter.anchor_day(%(text)s, 0::smallint, 'infinity')",
         "SELECT radmeter.period_start('weekly', (-99)::smallint, NULL, now()::date)",

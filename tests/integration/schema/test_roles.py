@@ -25,6 +25,7 @@ READERS = {
     "erasures",
     "get_user_total_usage",
     "lagging_nodes",
+    "muted_until",
     "limits",
     "login_settings",
     "radcheck_fault",

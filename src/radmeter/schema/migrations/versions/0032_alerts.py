@@ -66,8 +66,8 @@ CREATE TABLE radmeter.router_hour (
     octets      numeric NOT NULL DEFAULT 0,
     before      numeric,
     before_usual numeric,
-    usual       numeric[] NOT NULL DEFAULT array_fill(NULL::numeric, ARRAY[24]),
-    days        smallint[] NOT NULL DEFAULT array_fill(0::smallint, ARRAY[24])
+    usual       numeric[] NOT NULL DEFAULT '{}',
+    days        smallint[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE radmeter.router_hour IS 'octets of each router in the hour under way, and what is usual in each hour';
 COMMENT ON COLUMN radmeter.router_hour.base IS
