@@ -241,7 +241,8 @@ def test_code_that_a_table_of_a_trusted_owner_brings_with_it_is_refused(
 def test_harmless_code_of_a_home_made_table_is_kept(own: str) -> None:
     with psycopg.connect(own, autocommit=True) as connection:
         connection.execute(
-            """ALTER TABLE routers ADD CHECK (length(name) > 1 AND (building IS NULL OR building IN ('north', 'south')));
+            """ALTER TABLE routers
+                   ADD CHECK (length(name) > 1 AND (building IS NULL OR building IN ('north', 'south')));
                ALTER TABLE routers ADD seen timestamptz DEFAULT now() - interval '1 day';
                ALTER TABLE routers ADD shown text GENERATED ALWAYS AS (upper(name)) STORED;
                CREATE INDEX by_lower ON routers (lower(name)) WHERE building <> '';
