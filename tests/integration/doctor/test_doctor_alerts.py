@@ -40,7 +40,8 @@ def test_what_keeps_people_from_being_told_is_found(database: str, connection: C
         "UPDATE radmeter.alert_state SET rules_error = NULL, mails = true, mail_error = 'refused'"
     )
     connection.execute(
-        """INSERT INTO radmeter.alert_mail (recipients, created_at) VALUES ('{a@x.test}', now() - interval '5 minutes')"""
+        """INSERT INTO radmeter.alert_mail (recipients, created_at)
+           VALUES ('{a@x.test}', now() - interval '5 minutes')"""
     )
     # A mail server may be away for a while; status says so at once.
     assert found(database) == []
