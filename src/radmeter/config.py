@@ -478,6 +478,14 @@ class Settings:
             "text: lines for people; json: an object a line, for programs that collect logs",
         )
     )
+    alerts_file: Path | None = field(
+        metadata=_about(
+            "RADMETER_ALERTS_FILE",
+            "",
+            _path,
+            "file with the rules of alerts and the mail server; empty: the rules that are built in, and no e-mail",
+        )
+    )
     http_listen: Listen = field(
         metadata=_about(
             "RADMETER_HTTP_LISTEN",

@@ -58,6 +58,7 @@ KEYS = SHARED | {
     "billing_key_file",
     "coa_key_file",
     "webhook_networks",
+    "alerts_file",
     "http_listen",
     "http_tls_cert",
     "http_tls_key",
@@ -74,6 +75,7 @@ KEYS = SHARED | {
 COMMANDS = frozenset(
     {
         "adopt",
+        "alerts",
         "audit",
         "backfill",
         "billing",
