@@ -31,7 +31,7 @@ BEGIN
             radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username,
             radmeter.router_requests,
             radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
-            radmeter.plan_prices, radmeter.billing_close
+            radmeter.plan_prices, radmeter.billing_close, radmeter.key_list
             TO radmeter_reader;
         -- Documents, and the settings of billing.
         GRANT SELECT ON public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
@@ -98,6 +98,9 @@ BEGIN
             radmeter.assign_router(bigint, text, date), radmeter.set_subscriber_tenant(text, text),
             radmeter.price_top_up(bigint, numeric),
             radmeter.bind_tenant_login(text, text), radmeter.unbind_tenant_login(text),
+            -- Keys that only read. The function refuses others.
+            radmeter.add_key(text, text, text, text, bytea, integer, integer, timestamptz),
+            radmeter.rotate_key(text, text, bytea, interval), radmeter.revoke_key(text),
             -- For `radmeter webhooks test`. They are encrypted.
             radmeter.webhook_secrets(bigint)
             TO radmeter_noc;
@@ -143,6 +146,12 @@ BEGIN
         REVOKE INSERT ON public.invoices FROM radmeter_billing;
         GRANT INSERT (username, plan_id, period_start, period_end, usage, amount, currency) ON public.invoices
             TO radmeter_billing;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_api') THEN
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_api;
+        GRANT EXECUTE ON FUNCTION radmeter.find_key(text), radmeter.note_keys_used(text[]),
+            radmeter.begin_request(text, text, text, bytea), radmeter.end_request(text, text, integer, bytea)
+            TO radmeter_api;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_login') THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_login;

@@ -15,10 +15,12 @@ DECLARE
 BEGIN
     FOREACH v_role IN ARRAY
         ARRAY['radmeter_owner', 'radmeter_ingest', 'radmeter_reader', 'radmeter_noc', 'radmeter_billing',
-              'radmeter_login', 'radmeter_tenant'] LOOP
+              'radmeter_login', 'radmeter_tenant', 'radmeter_api'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) THEN
             BEGIN
-                EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
+                -- Before PostgreSQL 16 the role says whether it inherits, since then each grant does.
+                EXECUTE format('CREATE ROLE %I NOLOGIN %s', v_role,
+                    CASE WHEN v_role = 'radmeter_api' THEN 'NOINHERIT' ELSE '' END);
             EXCEPTION
                 -- Roles belong to the whole cluster: the upgrade of another database may have made it just now.
                 WHEN duplicate_object OR unique_violation THEN NULL;
@@ -39,6 +41,20 @@ BEGIN
                 RAISE WARNING 'radmeter_noc may not read: % may not grant radmeter_reader to it', current_user;
         END;
     END IF;
+
+    FOREACH v_role IN ARRAY ARRAY['radmeter_reader', 'radmeter_noc', 'radmeter_billing', 'radmeter_tenant'] LOOP
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_role)
+                AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_api')
+                AND NOT pg_has_role('radmeter_api', v_role, 'MEMBER') THEN
+            BEGIN
+                EXECUTE format('GRANT %I TO radmeter_api', v_role);
+            EXCEPTION
+                WHEN duplicate_object OR unique_violation THEN NULL;
+                WHEN insufficient_privilege THEN
+                    RAISE WARNING 'radmeter_api may not become %: % may not grant that', v_role, current_user;
+            END;
+        END IF;
+    END LOOP;
 
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_owner') THEN
         RETURN;

@@ -193,3 +193,12 @@ FROM public.routers AS router
 LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = router.id
 LEFT JOIN radmeter.router_coa_state AS state ON state.router_id = router.id
 LEFT JOIN radmeter.vendor_profiles() AS profile ON profile.vendor = coalesce(coa.vendor, 'generic');
+
+-- The keys of the HTTP API, without their secrets. state: rotated keys hold until expires_at.
+CREATE OR REPLACE VIEW radmeter.key_list AS
+SELECT key.id, key.name, key.role, tenant.name AS tenant,
+       CASE WHEN key.revoked_at IS NOT NULL THEN 'revoked' WHEN key.expires_at <= now() THEN 'expired'
+            WHEN key.rotated_at IS NOT NULL THEN 'rotated' ELSE 'valid' END AS state,
+       key.rate_count, key.rate_seconds, key.last_used_at, key.expires_at, key.created_at, key.created_by, key.rotated_at,
+       key.revoked_at, key.tenant_id
+FROM radmeter.api_keys AS key LEFT JOIN radmeter.tenants AS tenant ON tenant.id = key.tenant_id;

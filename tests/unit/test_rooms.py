@@ -18,7 +18,7 @@ DOCUMENTS = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
 
 def floors() -> dict[str, int]:
     """Return the floor of each room, from docs/architecture.md."""
-    rows = re.findall(r"^\| (\d) \| (`[\w`, ]+`) \|$", ARCHITECTURE, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| (`[\w`, ]+`) \|$", ARCHITECTURE, re.MULTILINE)
     return {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+)`", rooms)}
 
 

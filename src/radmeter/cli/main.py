@@ -116,6 +116,10 @@ SECTIONS = {
             "radmeter.cli.ship:ship",
             "Ship the journal into the database, in batches, exactly once.",
         ),
+        "serve": (
+            "radmeter.cli.serve:serve",
+            "Serve the HTTP API, to programs that have a key.",
+        ),
         "jobs": (
             "radmeter.cli.jobs:jobs",
             "Close stale sessions, make partitions ahead, archive, remove or clear what is too old.",
@@ -134,6 +138,7 @@ SECTIONS = {
             "radmeter.cli.webhooks:webhooks",
             "Tell other programs by HTTP who was warned, is over the quota, or is served again.",
         ),
+        "keys": ("radmeter.cli.keys:keys", "Add, list, rotate and revoke keys of the HTTP API."),
         "limits": ("radmeter.cli.limits:limits", "Show and set the limits of this installation."),
         "login": (
             "radmeter.cli.login:login",

@@ -30,6 +30,7 @@ ORDER = (
     "functions/quotas",
     "functions/billing",
     "functions/webhooks",
+    "functions/keys",
     "views.sql",
     GRANTS,
     "triggers",
@@ -44,6 +45,7 @@ GRANTEES = (
     "radmeter_billing",
     "radmeter_login",
     "radmeter_tenant",
+    "radmeter_api",
 )
 
 

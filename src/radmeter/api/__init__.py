@@ -1,0 +1,1 @@
+"""The HTTP API of `radmeter serve`, its metrics and its pages."""

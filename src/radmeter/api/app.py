@@ -1,0 +1,86 @@
+"""The application of `radmeter serve`: the API, what tells its health, and, where they are there, metrics and pages."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from radmeter.api import openapi
+from radmeter.api.access import Access
+from radmeter.api.cursors import Cursors
+from radmeter.api.dispatch import PREFIX, Api
+from radmeter.api.middleware import Around
+from radmeter.api.pools import Pools
+from radmeter.api.problems import MEDIA_TYPE, not_found
+from radmeter.api.routes import all_routes
+from radmeter.api.signing import signing_key
+from radmeter.config import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the parts of the server share: `app.state.parts`."""
+
+    settings: Settings
+    pools: Pools
+    access: Access
+    key: bytes
+
+
+def make_app(settings: Settings, dsn: str) -> Starlette:
+    """Return the application.
+
+    Parameters
+    ----------
+    dsn
+        The database to write to, and to read from if `settings.read_dsn` names no standby.
+
+    Raises
+    ------
+    ConfigurationError
+        The key that signs cursors cannot be read or made.
+    """
+    key = signing_key(settings.http_key_file)
+    pools = Pools(dsn, settings.read_dsn, settings.http_pool)
+    access = Access(pools, settings.http_proxies, time.monotonic)
+    parts = Parts(settings=settings, pools=pools, access=access, key=key)
+    routes = all_routes()
+    documents = {"openapi.json": msgspec.json.encode(openapi.document(routes))}
+    api = Api(settings, pools, access, Cursors(key), routes, documents)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await pools.open()
+        try:
+            yield
+        finally:
+            await asyncio.shield(pools.close())
+
+    app = Starlette(routes=[*_routes(parts), Mount(PREFIX, app=api)], lifespan=lifespan)
+    app.state.parts = parts
+    app.router.redirect_slashes = False
+    app.add_exception_handler(404, _not_found)
+    app.add_middleware(Around, address=access.address, tls=settings.http_tls_cert is not None)
+    return app
+
+
+def _routes(parts: Parts) -> list[BaseRoute]:
+    """Return the routes beside the API."""
+    return [Route("/healthz", _alive)]
+
+
+async def _alive(request: Request) -> Response:
+    """Say that the process works. It does not ask the database: a restart would not mend that."""
+    return PlainTextResponse("alive\n", headers={"cache-control": "no-store"})
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    problem = not_found()
+    return Response(problem.body(), 404, {"cache-control": "no-store"}, MEDIA_TYPE)

@@ -1,0 +1,18 @@
+"""Who calls."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who calls, and as what: reader, noc, billing or tenant."""
+
+    key_id: str
+    name: str
+    role: str
+    tenant_id: int | None = None
+    tenant: str | None = None
+    rate_count: int = 300
+    rate_seconds: int = 60
+    expires_at: datetime | None = None

@@ -1,0 +1,98 @@
+"""Connections to the database: a bounded pool for reading, and a smaller one for writing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+
+from radmeter.api.problems import unavailable
+from radmeter.database import settings as server_settings
+from radmeter.database.connection import BEGIN, SEARCH_PATH, connection_string
+from radmeter.database.far_times import FarDateLoader, FarTimestamptzLoader
+
+WAIT_SECONDS = 3.0
+# So many requests wait for each connection. More are told at once to come again.
+WAITING_PER_CONNECTION = 64
+SET_PATH = f"{SEARCH_PATH}; ".replace("SET ", "SET LOCAL ")
+
+
+class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """A connection of a pool. `begin_with` has the settings that each transaction needs behind a pooler."""
+
+    begin_with: str = ""
+
+
+class Pools:
+    """The pools of a server. Both read and write are one if there is no standby to read from."""
+
+    def __init__(self, dsn: str, read_dsn: str | None, size: int) -> None:
+        self.has_standby = read_dsn is not None
+        self._write = _pool(dsn, "write", max(2, size // 4))
+        self._read = _pool(read_dsn or dsn, "read", size)
+
+    async def open(self) -> None:
+        """Begin to connect. A database that is away does not keep the server from starting."""
+        await self._write.open(wait=False)
+        await self._read.open(wait=False)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._read.close()
+        await self._write.close()
+
+    @asynccontextmanager
+    async def connection(self, *, writes: bool) -> AsyncIterator[ApiConnection]:
+        """Lend a connection for the block. Raises Problem if there is none in time."""
+        pool = self._write if writes else self._read
+        try:
+            connection = await pool.getconn()
+        except (PoolTimeout, TooManyRequests) as error:
+            detail = (
+                "too many requests wait for the database"
+                if isinstance(error, TooManyRequests)
+                else "no connection to the database was free in time"
+            )
+            raise unavailable(detail) from None
+        try:
+            yield connection
+        finally:
+            await pool.putconn(connection)
+
+
+def _pool(dsn: str, name: str, size: int) -> AsyncConnectionPool[ApiConnection]:
+    return AsyncConnectionPool(
+        connection_string(dsn),
+        connection_class=ApiConnection,
+        kwargs={"autocommit": True, "application_name": f"radmeter serve, {name}"},
+        min_size=1,
+        max_size=size,
+        configure=_configure,
+        open=False,
+        name=name,
+        timeout=WAIT_SECONDS,
+        max_waiting=size * WAITING_PER_CONNECTION,
+        max_idle=300,
+        reconnect_timeout=60,
+    )
+
+
+async def _configure(connection: ApiConnection) -> None:
+    """Set what each session has, as `radmeter.database.connection` does. Behind a pooler nothing of it would stay."""
+    connection.adapters.register_loader("timestamptz", FarTimestamptzLoader)
+    connection.adapters.register_loader("date", FarDateLoader)
+    shown = connection.info.backend_pid
+    question = BEGIN.format(
+        pid=shown,
+        path=SEARCH_PATH.partition(" = ")[2],
+        settings=server_settings.set_for_session(
+            f"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {shown}"
+        ),
+    )
+    cursor = await connection.execute(question.encode(), prepare=False)
+    row = await cursor.fetchone()
+    assert row is not None
+    if row[0] != shown:
+        connection.prepare_threshold = None
+        connection.begin_with = server_settings.set_for_transaction(connection.info.server_version) + "; "

@@ -1,0 +1,78 @@
+"""Errors as problem details (RFC 9457)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemDetails(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What is wrong with a request (RFC 9457).
+
+    `type` is stable, for programs. `detail` is for people.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class Problem(Exception):
+    """A request is answered with an error.
+
+    Parameters
+    ----------
+    status
+        The status code.
+    kind
+        The last part of the type, such as ``rate-limited``.
+    detail
+        What is wrong with this request, and what to do.
+    headers
+        Further headers of the answer.
+    """
+
+    def __init__(self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+    def body(self) -> bytes:
+        """Return the answer's body."""
+        return msgspec.json.encode(
+            ProblemDetails(
+                type=f"urn:radmeter:problem:{self.kind}",
+                title=HTTPStatus(self.status).phrase,
+                status=self.status,
+                detail=self.detail,
+            )
+        )
+
+
+def bad_request(detail: str) -> Problem:
+    """Return the problem of a request that is not understood."""
+    return Problem(400, "bad-request", detail)
+
+
+def not_found(detail: str = "there is nothing at this address") -> Problem:
+    """Return the problem of a thing that does not exist, or that is another tenant's: nobody can tell which."""
+    return Problem(404, "not-found", detail)
+
+
+def unavailable(detail: str = "the database cannot be reached now", seconds: int = 2) -> Problem:
+    """Return the problem of a request that may succeed soon."""
+    return Problem(503, "unavailable", detail, {"retry-after": str(seconds)})
+
+
+def invalid(error: Exception, what: str) -> Problem:
+    """Return the problem of a value that has the wrong type or is out of its range."""
+    return bad_request(f"{what}: {error}")
+
+
+JSON_SCHEMA: dict[str, Any] = {"$ref": "#/components/schemas/ProblemDetails"}

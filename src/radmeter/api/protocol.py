@@ -1,0 +1,87 @@
+"""HTTP on a connection, with limits: how large the head of a request may be, and how long it may take to come.
+
+uvicorn has neither. Without them a client could send one byte a second, or a header without an end (slowloris).
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LARGEST_HEAD = 32 << 10
+MOST_HEADERS = 100
+HEAD_SECONDS = 10.0
+TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with limits."""
+
+    _head_bytes = 0
+    _in_head = True
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the base class
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes. A head that is too large ends the connection."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            # The rest of a part may be a body.
+            if self._head_bytes > LARGEST_HEAD + 65_536 or (
+                self._head_bytes > LARGEST_HEAD and b"\r\n\r\n" not in data
+            ):
+                self._refuse(TOO_LARGE)
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        if self._timer is None:
+            before = self._head_bytes
+            self._expect_head()
+            self._head_bytes = before
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        super().on_header(name, value)
+        if len(self.headers) > MOST_HEADERS:
+            raise ValueError("too many headers")
+
+    def on_headers_complete(self) -> None:
+        """End the head."""
+        self._in_head, self._head_bytes = False, 0
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End the request. The next one on the connection may take its time to begin (timeout_keep_alive)."""
+        super().on_message_complete()
+        self._in_head, self._head_bytes = True, 0
+
+    def _expect_head(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        self._stop_timer()
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, TOO_SLOW)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refuse(self, answer: bytes) -> None:
+        self._stop_timer()
+        transport: Any = self.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(answer)
+            transport.close()

@@ -1,0 +1,144 @@
+"""Runs the application: checks the database, listens, and ends in order."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+
+import uvicorn
+
+from radmeter.api.app import make_app
+from radmeter.api.protocol import BoundedProtocol
+from radmeter.config import Settings
+from radmeter.database.connection import connect, explained_errors
+from radmeter.errors import ConfigurationError, StoreError, StoreUnavailable, os_reason
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 30
+# Requests that are under way get so long to end.
+END_SECONDS = 10
+MOST_CONNECTIONS = 5000
+BACKLOG = 1024
+RIGHTS = """
+SELECT coalesce((SELECT pg_has_role(session_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = 'radmeter_api'), false),
+       to_regprocedure('radmeter.find_key(text)') IS NOT NULL, session_user"""
+
+
+def check(dsn: str) -> None:
+    """Check that the login may do what is needed. A database that is away is no fault: the server waits for it.
+
+    Raises
+    ------
+    StoreError
+        The schema is too old, or the login is no member of radmeter_api.
+    """
+    try:
+        with explained_errors("radmeter_api"), connect(dsn, any_pooler=True) as connection:
+            row = connection.execute(RIGHTS).fetchone()
+    except StoreUnavailable as error:
+        log.warning("%s: waiting for it", error)
+        return
+    assert row is not None
+    may, is_there, login = row
+    if not is_there:
+        raise StoreError("the database is not up to date: run `radmeter migrate up`")
+    if not may:
+        raise StoreError(
+            f"{login} may not serve: grant radmeter_api to it, or make a login with `radmeter migrate roles`"
+        )
+
+
+def listening(settings: Settings) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises
+    ------
+    ConfigurationError
+        The address cannot be used, or another program has the port.
+    """
+    host, port = settings.http_listen
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {settings.http_listen}: {os_reason(error)}: set http_listen to another address"
+        ) from None
+    return listener
+
+
+def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    ready
+        Is told the address when the server takes requests.
+
+    Raises
+    ------
+    ConfigurationError, StoreError
+        It cannot begin.
+    """
+    scheme = _check_tls(settings)
+    check(dsn)
+    app = make_app(settings, dsn)
+    listener = listening(settings)
+    host, port = listener.getsockname()[:2]
+    config = uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=END_SECONDS,
+        ssl_certfile=settings.http_tls_cert,
+        ssl_keyfile=settings.http_tls_key,
+    )
+    with listener:
+        server = uvicorn.Server(config)
+        asyncio.run(_serve(server, listener, lambda: ready(f"{scheme}://{_shown(host)}:{port}")))
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket, ready: Callable[[], None]) -> None:
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        ready()
+    await serving
+
+
+def _check_tls(settings: Settings) -> str:
+    cert, key = settings.http_tls_cert, settings.http_tls_key
+    if cert is None and key is None:
+        return "http"
+    if cert is None or key is None:
+        raise ConfigurationError("http_tls_cert and http_tls_key go together: one of them is missing")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"{cert} and {key} are not a certificate and its key in PEM: {error.reason}"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{cert} or {key} cannot be read: {os_reason(error)}") from None
+    return "https"
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

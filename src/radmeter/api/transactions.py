@@ -1,0 +1,137 @@
+"""One transaction of a request, as the role of its caller. Row-level security does the rest."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.pq import TransactionStatus
+
+from radmeter.api.callers import Caller
+from radmeter.api.pools import SET_PATH, ApiConnection, Pools
+from radmeter.api.problems import Problem, not_found, unavailable
+from radmeter.database.views import NotKnown
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 5
+WRITE_SECONDS = 10
+CSV_SECONDS = 60
+ROLES = {
+    "reader": "radmeter_reader",
+    "noc": "radmeter_noc",
+    "billing": "radmeter_billing",
+    "tenant": "radmeter_tenant",
+}
+# SQL functions refuse with it what cannot be done. The message says why.
+REFUSED = "RM001"
+
+
+@asynccontextmanager
+async def transaction(
+    pools: Pools, caller: Caller, *, writes: bool = False, seconds: int = READ_SECONDS
+) -> AsyncIterator[ApiConnection]:
+    """Lend a connection in a transaction that reads, or writes, as the caller's role. It commits at the end.
+
+    Raises
+    ------
+    Problem
+        The database is away, or it refuses, or a statement takes longer than `seconds`.
+    """
+    async with (
+        pools.connection(writes=writes) as first,
+        _one_that_works(pools, first, writes=writes) as connection,
+    ):
+        try:
+            await connection.execute(_beginning(connection, caller, writes, seconds), prepare=False)
+            yield connection
+            await connection.execute("COMMIT", prepare=False)
+        except (psycopg.Error, NotKnown) as error:
+            raise _problem(error, seconds) from error
+        finally:
+            await _rolled_back(connection)
+
+
+@asynccontextmanager
+async def plain(pools: Pools, *, writes: bool) -> AsyncIterator[ApiConnection]:
+    """Lend a connection as the server's own role, in autocommit mode: for keys, and answers that are kept."""
+    async with (
+        pools.connection(writes=writes) as first,
+        _one_that_works(pools, first, writes=writes) as connection,
+    ):
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise _problem(error, READ_SECONDS) from error
+
+
+@asynccontextmanager
+async def _one_that_works(
+    pools: Pools, first: ApiConnection, *, writes: bool
+) -> AsyncIterator[ApiConnection]:
+    """Lend `first`; if its server was restarted since its last use, another one."""
+    if not first.closed:
+        yield first
+        return
+    async with pools.connection(writes=writes) as another:
+        yield another
+
+
+def _beginning(connection: ApiConnection, caller: Caller, writes: bool, seconds: int) -> bytes:
+    """Return the beginning of a transaction: one message to the server."""
+    text = (
+        f"BEGIN ISOLATION LEVEL {'READ COMMITTED READ WRITE' if writes else 'REPEATABLE READ READ ONLY'}; {SET_PATH}"
+        f"{connection.begin_with}SET LOCAL TIME ZONE 'UTC'; SET LOCAL ROLE {ROLES[caller.role]}; "
+        f"SET LOCAL statement_timeout = '{seconds}s'; SET LOCAL lock_timeout = '{min(seconds, 3)}s'; "
+        "SET LOCAL idle_in_transaction_session_timeout = '30s'"
+    )
+    if caller.tenant_id is not None:
+        text += f"; SET LOCAL radmeter.tenant = '{caller.tenant_id:d}'"
+    if writes:
+        # audit_log has it beside the role that logged in.
+        operator = sql.Literal(f"key {caller.name}").as_string(connection)
+        text += f"; SET LOCAL radmeter.operator = {operator}"
+    return text.encode()
+
+
+async def _rolled_back(connection: ApiConnection) -> None:
+    if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+        try:
+            await connection.execute("ROLLBACK", prepare=False)
+        except psycopg.Error:
+            await connection.close()
+
+
+def _problem(error: Exception, seconds: int) -> Exception:
+    """Return the problem that an error of the database is for the client. What it must not see is logged."""
+    if isinstance(error, NotKnown):
+        return not_found(str(error))
+    assert isinstance(error, psycopg.Error)
+    if error.sqlstate == REFUSED:
+        return Problem(422, "refused", error.diag.message_primary or "the database refuses it")
+    if isinstance(error, errors.LockNotAvailable | errors.SerializationFailure | errors.DeadlockDetected):
+        return unavailable("another change is in the way: try again", 1)
+    if isinstance(error, errors.QueryCanceled):
+        return Problem(
+            504,
+            "too-slow",
+            f"the database did not answer within {seconds} seconds: ask for less, or again later",
+        )
+    if isinstance(error, errors.InsufficientPrivilege):
+        message = error.diag.message_primary
+        log.error("the login of `radmeter serve` lacks a right: grant radmeter_api to it (%s)", message)
+        return unavailable("the server may not read this in its database: its log says why", 60)
+    if isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn):
+        log.error(
+            "the database is not up to date: run `radmeter migrate up` (%s)", error.diag.message_primary
+        )
+        return unavailable("the server's database is not up to date: its log says more", 60)
+    if isinstance(error, psycopg.OperationalError | errors.InternalError_):
+        log.warning(
+            "the database cannot be reached: %s", str(error).splitlines()[0] if str(error) else type(error)
+        )
+        return unavailable()
+    if (error.sqlstate or "")[:2] in ("22", "54"):
+        return Problem(422, "refused", error.diag.message_primary or "the database does not take a value")
+    return error

@@ -1,0 +1,1 @@
+"""Keys of the HTTP API: how they are made, checked and kept."""
