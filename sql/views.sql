@@ -27,7 +27,7 @@ SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_addr
        extract(epoch FROM radmeter.stale_after(NULL, router.interim_interval,
            radmeter.setting_value('stale_minutes')::integer))::integer AS stale_after_seconds,
        router.clients, router.plausible_mbit_per_second, router.tenant_id::bigint AS tenant_id,
-       (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = router.tenant_id) AS tenant
+       (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = router.tenant_id) AS tenant, router.site
 FROM public.routers AS router;
 
 -- The sessions at the routers of the tenant that asks (radmeter.current_tenant): those of which the first and the last day
@@ -202,3 +202,26 @@ SELECT key.id, key.name, key.role, tenant.name AS tenant,
        key.rate_count, key.rate_seconds, key.last_used_at, key.expires_at, key.created_at, key.created_by, key.rotated_at,
        key.revoked_at, key.tenant_id
 FROM radmeter.api_keys AS key LEFT JOIN radmeter.tenants AS tenant ON tenant.id = key.tenant_id;
+
+-- Alerts, open and past. subject: what is wrong, for people. state: firing; clearing: it is well again, but not for long
+-- enough; resolved. folded: how many alerts this one stands for. muted_until: nobody is told of it before.
+CREATE OR REPLACE VIEW radmeter.alert_list AS
+SELECT alert.id, alert.rule, alert.kind, alert.severity,
+       CASE WHEN alert.resolved_at IS NOT NULL THEN 'resolved'
+            WHEN coalesce(watch.phase, other.phase) = 'clearing' THEN 'clearing' ELSE 'firing' END AS state,
+       CASE WHEN alert.username IS NOT NULL THEN 'user ' || alert.username
+            WHEN alert.router_id IS NOT NULL THEN 'router ' || coalesce(router.name, '#' || alert.router_id)
+            WHEN alert.site IS NOT NULL THEN 'site ' || alert.site ELSE 'all routers' END AS subject,
+       alert.router_id, router.name AS router, alert.site, alert.username, alert.began_at, alert.fired_at,
+       alert.resolved_at, alert.announced_at, alert.folded_into,
+       (SELECT count(*) FROM radmeter.alerts AS part WHERE part.folded_into = alert.id) AS folded,
+       CASE WHEN alert.resolved_at IS NULL THEN
+           radmeter.muted_until(alert.rule, alert.router_id, alert.site, alert.username, now()) END AS muted_until,
+       alert.acked_at, alert.acked_by, alert.ack_note, alert.detail
+FROM radmeter.alerts AS alert
+LEFT JOIN public.routers AS router ON router.id = alert.router_id
+LEFT JOIN radmeter.router_watch AS watch
+    ON watch.router_id = alert.router_id AND alert.kind = 'router_silent' AND alert.resolved_at IS NULL
+LEFT JOIN radmeter.alert_watch AS other ON alert.resolved_at IS NULL AND other.rule = alert.rule
+    AND other.subject = CASE WHEN alert.router_id IS NOT NULL THEN 'router:' || alert.router_id
+                             WHEN alert.site IS NOT NULL THEN 'site:' || alert.site ELSE 'all' END;

@@ -31,6 +31,7 @@ ORDER = (
     "functions/billing",
     "functions/webhooks",
     "functions/keys",
+    "functions/alerts",
     "views.sql",
     GRANTS,
     "triggers",
