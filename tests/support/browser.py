@@ -1,4 +1,4 @@
-"""Chromium without a screen, and what tests ask of a page: faults of its console, of its accessibility, and pictures."""
+"""Chromium without a screen, and what tests ask of a page: faults of console and accessibility, and pictures."""
 
 import json
 import tempfile
@@ -51,13 +51,20 @@ class Browser:
 
     def text(self, selector: str) -> str:
         """Return the text of an element, also one that is replaced meanwhile."""
-        return str(self.script("const it = document.querySelector(arguments[0]); return it ? it.textContent.trim() : ''", selector))
+        return str(
+            self.script(
+                "const it = document.querySelector(arguments[0]); return it ? it.textContent.trim() : ''",
+                selector,
+            )
+        )
 
     def script(self, text: str, *values: Any) -> Any:
         return self.driver.execute_script(text, *values)
 
     def until(self, what: str, holds: Any, seconds: float = SECONDS) -> Any:
-        return WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(lambda _: holds(), f"{what}: not in {seconds} s")
+        return WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(
+            lambda _: holds(), f"{what}: not in {seconds} s"
+        )
 
     def accessibility_faults(self) -> list[str]:
         """Return what axe finds, with the elements."""
@@ -66,27 +73,36 @@ class Browser:
         answer = self.driver.execute_cdp_cmd(
             "Runtime.evaluate",
             {
-                "expression": "axe.run(document, {resultTypes: ['violations']}).then(it => JSON.stringify(it.violations))",
+                "expression": "axe.run(document, {resultTypes: ['violations']})"
+                ".then(it => JSON.stringify(it.violations))",
                 "awaitPromise": True,
                 "returnByValue": True,
             },
         )
         found = json.loads(answer["result"]["value"])
-        return [f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0].get('failureSummary', '')}" for each in found]
+        return [
+            f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0].get('failureSummary', '')}"
+            for each in found
+        ]
 
     def console_faults(self) -> list[str]:
         """Return the errors and warnings of the console, among them what the policy for contents has refused."""
-        return [each["message"] for each in self.driver.get_log("browser") if each["level"] in ("SEVERE", "WARNING")]
+        log = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # selenium has none
+        return [each["message"] for each in log if each["level"] in ("SEVERE", "WARNING")]
 
     def picture(self, path: Path, *, whole: bool = True) -> None:
         """Write a picture of the page."""
         import base64
 
-        answer = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": whole, "format": "png"})
+        answer = self.driver.execute_cdp_cmd(
+            "Page.captureScreenshot", {"captureBeyondViewport": whole, "format": "png"}
+        )
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def is_wider_than_its_window(self) -> bool:
-        return bool(self.script("return document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+        return bool(
+            self.script("return document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        )
 
 
 @contextmanager
@@ -95,7 +111,13 @@ def browser(base: str) -> Iterator[Browser]:
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     with tempfile.TemporaryDirectory(prefix="radmeter-chromium-") as profile:
-        for each in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", f"--user-data-dir={profile}"):
+        for each in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            f"--user-data-dir={profile}",
+        ):
             options.add_argument(each)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))

@@ -44,13 +44,15 @@ OCTETS_SECONDS, PACKETS_SECONDS = 60.0, 10.0
 _TOTALS = """
 SELECT clock_timestamp() AS read_at, extract(epoch FROM clock_timestamp())::float8 AS at,
        (SELECT sum(records)::bigint FROM radmeter.nodes) AS records,
-       (SELECT extract(epoch FROM clock_timestamp() - max(last_received_at))::float8 FROM radmeter.nodes) AS newest_seconds,
+       (SELECT extract(epoch FROM clock_timestamp() - max(last_received_at))::float8 FROM radmeter.nodes) AS
+       newest_seconds,
        (SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL) AS open_sessions,
        (SELECT count(*) FROM public.rejected_packet) AS rejected_packets,
        (SELECT count(*) FROM radmeter.journal_incidents WHERE open) AS gaps"""
 # OFFSET 0: each router by the index, however many days there are.
 _OCTETS = """
-SELECT usage.usage_date::text AS day, sum(usage.bytes_in)::numeric AS bytes_in, sum(usage.bytes_out)::numeric AS bytes_out
+SELECT usage.usage_date::text AS day, sum(usage.bytes_in)::numeric AS bytes_in,
+       sum(usage.bytes_out)::numeric AS bytes_out
 FROM public.routers AS router CROSS JOIN LATERAL (
     SELECT usage_date, bytes_in, bytes_out FROM public.router_daily_usage
     WHERE router_id = router.id AND usage_date >= (now() AT TIME ZONE 'UTC')::date - 1 OFFSET 0) AS usage
@@ -63,13 +65,15 @@ FROM public.routers AS router CROSS JOIN LATERAL (
     WHERE router_id = router.id AND usage_date >= (now() AT TIME ZONE 'UTC')::date - 1 OFFSET 0) AS usage
 WHERE usage.last_updated > %(since)s::timestamptz - interval '5 seconds'
 ORDER BY usage.last_updated DESC LIMIT %(most)s"""
-# As radmeter.stale_sessions judges, but by this moment: after an outage of ours, sessions seem stale until it has caught up.
+# As radmeter.stale_sessions judges, but by this moment: after an outage of ours,
+# sessions seem stale until it has caught up.
 _STALE = """
 SELECT count(*) AS stale_sessions FROM public.radacct AS session
 LEFT JOIN public.routers AS router ON router.id = session.router_id
 CROSS JOIN (SELECT radmeter.setting_value('stale_minutes')::integer AS minutes OFFSET 0) AS least
 WHERE session.acctstoptime IS NULL
-  AND coalesce(session.arrived_at, session.acctupdatetime, session.acctstarttime) < now() - least.minutes * interval '1 minute'
+  AND coalesce(session.arrived_at, session.acctupdatetime, session.acctstarttime) < now() - least.minutes * interval
+         '1 minute'
   AND coalesce(session.arrived_at, session.acctupdatetime, session.acctstarttime)
       < now() - radmeter.stale_after(session.interim_interval, router.interim_interval, least.minutes)"""
 
@@ -214,7 +218,9 @@ class Hub:
                     self._history.append(data)
                 self.publish(name, data)
             took = time.monotonic() - began
-            await asyncio.sleep(max(self._tick - took, min(took / LARGEST_SHARE, SLOWEST_TICK_SECONDS) - took, 0.05))
+            await asyncio.sleep(
+                max(self._tick - took, min(took / LARGEST_SHARE, SLOWEST_TICK_SECONDS) - took, 0.05)
+            )
 
 
 class _Readings:
@@ -236,7 +242,8 @@ class _Readings:
         """Return the events of one reading."""
         (now,) = await rows(connection, _TOTALS)
         days = {
-            row["day"]: (int(row["bytes_in"]), int(row["bytes_out"])) for row in await rows(connection, _OCTETS)
+            row["day"]: (int(row["bytes_in"]), int(row["bytes_out"]))
+            for row in await rows(connection, _OCTETS)
         }
         (found,) = await rows(connection, alerts.COUNT)
         if time.monotonic() - self._slow_at > SLOW_READ_SECONDS:
@@ -246,7 +253,9 @@ class _Readings:
             self._slow = {"routers": await states.counts(connection, late), **stale, **lag}
             self._slow_at = time.monotonic()
         changed = await self._changed_routers(connection, now["read_at"])
-        figures: dict[str, Any] = {name: now[name] for name in ("at", "newest_seconds", "open_sessions", "rejected_packets", "gaps")}
+        figures: dict[str, Any] = {
+            name: now[name] for name in ("at", "newest_seconds", "open_sessions", "rejected_packets", "gaps")
+        }
         figures |= self._slow
         figures["alerts"] = found["alerts"]
         figures |= self._rates(now, days)
@@ -289,7 +298,8 @@ class _Readings:
         since, self._since = self._since, read_at
         if since is None:
             return {}
-        items, of_sites = [], {}
+        items: list[Row] = []
+        of_sites: dict[str, list[float]] = {}
         for row in await rows(connection, _ROUTERS, {"since": since, "most": MOST_ROUTERS}):
             key = row["router_id"], row["day"]
             before = self._routers.pop(key, None)

@@ -47,10 +47,16 @@ class Stream:
         """Close all streams: the server ends."""
         self._ending.set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, caller: Caller, last_id: str) -> None:
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, caller: Caller, last_id: str
+    ) -> None:
         """Send events until the client, the key or the server ends. Raises Problem before anything is sent."""
         if caller.role not in OPERATORS:
-            raise Problem(403, "forbidden", f"the stream is for keys of the roles noc, reader; this key has {caller.role}")
+            raise Problem(
+                403,
+                "forbidden",
+                f"the stream is for keys of the roles noc, reader; this key has {caller.role}",
+            )
         count = self._of_keys.get(caller.key_id, 0)
         if self._hub.listeners >= MOST_LISTENERS or count >= MOST_OF_A_KEY:
             raise Problem(503, "too-many-streams", "too many streams are open", {"retry-after": "30"})
@@ -110,12 +116,16 @@ class Stream:
                         caller = await self._again(caller)
                     except Problem as problem:
                         if problem.status in (401, 403):
-                            await _part(send, b'event: end\ndata: {"reason": "the key does not hold any more"}\n\n')
+                            await _part(
+                                send, b'event: end\ndata: {"reason": "the key does not hold any more"}\n\n'
+                            )
                             return
 
     def _text(self, event: Event) -> bytes:
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (
-            self._hub.id_of(event).encode(), event.name.encode(), event.text
+            self._hub.id_of(event).encode(),
+            event.name.encode(),
+            event.text,
         )
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.concurrency import run_in_threadpool
 
 from radmeter.api.access import Access
 from radmeter.api.callers import Caller
@@ -84,7 +84,10 @@ class Pages:
             ),
             "/sites": ("sites.html", lambda request, caller: views.sites(caller, _query(request))),
             "/sessions": ("sessions.html", lambda request, caller: views.sessions(caller, _query(request))),
-            "/user": ("user.html", lambda request, caller: views.user(caller, _query(request).get("name", ""))),
+            "/user": (
+                "user.html",
+                lambda request, caller: views.user(caller, _query(request).get("name", "")),
+            ),
             "/search": ("search.html", lambda request, caller: views.search(caller, _query(request))),
             "/quotas": ("quotas.html", lambda request, caller: views.quotas(caller, _query(request))),
             "/pipeline": ("pipeline.html", lambda request, caller: views.pipeline(caller)),
@@ -109,7 +112,9 @@ class Pages:
             Route("/login", self._log_in, methods=["GET", "POST"]),
             Route("/logout", self._log_out, methods=["POST"]),
             Route("/preferences", self._prefer, methods=["POST"]),
-            Route("/alerts/{id:int}/acknowledge", self._write(_acknowledge, "acknowledged"), methods=["POST"]),
+            Route(
+                "/alerts/{id:int}/acknowledge", self._write(_acknowledge, "acknowledged"), methods=["POST"]
+            ),
             Route("/alerts/{id:int}/mute", self._write(_mute, "muted"), methods=["POST"]),
             Route("/routers/{id:int}/claim", self._write(_claim, "claimed"), methods=["POST"]),
             Route("/sessions/{id:int}/disconnect", self._write(_disconnect, "disconnect"), methods=["POST"]),
@@ -153,7 +158,9 @@ class Pages:
 
     async def _site(self, request: Request, caller: Caller) -> Any:
         after = _query(request).get("after", "0")
-        return await host.overview(self._pools, caller, int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0)
+        return await host.overview(
+            self._pools, caller, int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
+        )
 
     async def _begin(self, request: Request) -> tuple[Visit, Page]:
         visit = Visit(number="", is_new=True, caller=None)
@@ -176,7 +183,10 @@ class Pages:
         decision = self._access.rates.take(f"page {caller.key_id}", PAGE_RATE, PAGE_RATE_SECONDS)
         if not decision.allowed:
             raise Problem(
-                429, "rate-limited", "too many pages were asked for with this login", {"retry-after": str(max(1, decision.seconds))}
+                429,
+                "rate-limited",
+                "too many pages were asked for with this login",
+                {"retry-after": str(max(1, decision.seconds))},
             )
 
     async def _log_in(self, request: Request) -> Response:
@@ -230,9 +240,7 @@ class Pages:
         visit, _ = await self._begin(request)
         if visit.caller is None or visit.caller.role not in OPERATORS:
             return Response("", 401 if visit.caller is None else 403, HEADERS)
-        return Response(
-            msgspec.json.encode({"items": self._hub.history}), 200, HEADERS, "application/json"
-        )
+        return Response(msgspec.json.encode({"items": self._hub.history}), 200, HEADERS, "application/json")
 
     async def _statement(self, request: Request) -> Response:
         visit, page = await self._begin(request)
@@ -265,7 +273,11 @@ class Pages:
                     return self._to_login(request, visit)
                 self.logins.check_form(request, visit, form)
                 if visit.caller.role != "noc":
-                    raise Problem(403, "forbidden", f"this is for keys of the role noc; this key has {visit.caller.role}")
+                    raise Problem(
+                        403,
+                        "forbidden",
+                        f"this is for keys of the role noc; this key has {visit.caller.role}",
+                    )
                 self._take(visit.caller)
                 async with transaction(self._pools, visit.caller, writes=True) as connection:
                     default = await do(request, connection, form)
@@ -292,7 +304,14 @@ async def _mute(request: Request, connection: ApiConnection, form: Mapping[str, 
     until = datetime.now(UTC) + timedelta(hours=int(hours))
     await connection.execute(
         "SELECT radmeter.mute_alerts(%s, %s, %s, %s, %s, %s)",
-        (found["rule"], found["router_id"], None if found["router_id"] else found["site"], found["username"], until, None),
+        (
+            found["rule"],
+            found["router_id"],
+            None if found["router_id"] else found["site"],
+            found["username"],
+            until,
+            None,
+        ),
     )
     return "/alerts"
 
@@ -331,7 +350,10 @@ async def _static(request: Request) -> Response:
 
 async def _form(request: Request) -> dict[str, str]:
     """Return the fields of a form. Raises Problem for what is none."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+    if (
+        request.headers.get("content-type", "").partition(";")[0].strip()
+        != "application/x-www-form-urlencoded"
+    ):
         raise Problem(415, "unsupported-media-type", "this takes the forms of our pages")
     body = bytearray()
     async for part in request.stream():

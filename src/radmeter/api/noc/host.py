@@ -1,4 +1,4 @@
-"""The page of a tenant: its own routers, days, month so far, forecast, and statements. Row-level security chooses them."""
+"""The page of a tenant: its routers, days, month so far, forecast, and statements. Row-level security chooses them."""
 
 from datetime import date, timedelta
 from importlib.util import find_spec
@@ -133,5 +133,3 @@ def statement(dsn: str, caller: Caller, month: str, kind: str) -> tuple[bytes, s
 
 def _next_month(first: date) -> date:
     return (first + timedelta(days=32)).replace(day=1)
-
-

@@ -1,4 +1,6 @@
-"""Who looks at a page: by a key that was given once, or by the name that the operator's proxy found. Cookies are signed.
+"""Who looks at a page: by a key that was given once, or by the name that the operator's proxy found.
+
+Cookies are signed.
 
 A page is asked for by a browser, which sends its cookies along with whatever another page makes it send. So each form
 has a token that only our pages know (CSRF), and a form from elsewhere is refused.
@@ -118,8 +120,14 @@ class Logins:
             given = bytes.fromhex(form.get("csrf", ""))
         except ValueError:
             given = b""
-        if foreign or visit.is_new or not self._forms.holds(given, visit.number.encode(), _who(visit).encode()):
-            raise Problem(403, "form", "this form is not of this login, or of another site: load the page again")
+        if (
+            foreign
+            or visit.is_new
+            or not self._forms.holds(given, visit.number.encode(), _who(visit).encode())
+        ):
+            raise Problem(
+                403, "form", "this form is not of this login, or of another site: load the page again"
+            )
 
     def set_choice(self, request: Request, response: Response, name: str, value: str) -> None:
         """Keep a choice of the browser's user, such as the time zone."""
@@ -147,7 +155,10 @@ class Logins:
     def _is_secure(self, request: Request) -> bool:
         if self._settings.http_tls_cert is not None:
             return True
-        return self._from_proxy(request) and request.headers.get("x-forwarded-proto", "").strip().lower() == "https"
+        return (
+            self._from_proxy(request)
+            and request.headers.get("x-forwarded-proto", "").strip().lower() == "https"
+        )
 
     def _from_proxy(self, request: Request) -> bool:
         return request.client is not None and self._access.is_proxy(request.client.host)

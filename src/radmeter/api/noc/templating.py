@@ -1,7 +1,7 @@
 """Templates, and how they write amounts, times and text of others. Everything is escaped."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -62,7 +62,7 @@ def static_path(name: str) -> str:
     return f"/static/{hashlib.sha256(content).hexdigest()[:12]}/{name}"
 
 
-def chart(rows: list[Mapping[str, Any]], title: str) -> Markup:
+def chart(rows: Sequence[Mapping[str, Any]], title: str) -> Markup:
     """Return a chart of octets by day."""
     bars = [
         charts.Bar(label=f"{row['usage_date']:%d.%m.}", octets=(int(row["bytes_in"]), int(row["bytes_out"])))

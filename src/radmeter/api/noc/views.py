@@ -24,7 +24,7 @@ from radmeter.usage.sessions import sessions_query
 # What all viewers share for a moment.
 SHARED_SECONDS, LATE_SECONDS, COUNTED_SECONDS = 2.0, 10.0, 5.0
 LATE_TIMEOUT = 10
-SHORT, PAGE = 10, 50
+SHORT, FINDINGS, PAGE = 10, 5, 50
 DAYS = 31
 LONGEST = 253
 _DAYS = """
@@ -117,7 +117,7 @@ class Views:
     async def doctor(self, *, full: bool) -> Row:
         """Return doctor's findings: all of them, or those that somebody has to do something about."""
         latest = await self._examiner.latest()
-        short, more = in_short(latest, SHORT)
+        short, more = in_short(latest, FINDINGS)
         words = latest.words + (f", {more}" if more and not full else "")
         return {
             "at": latest.at,
@@ -155,7 +155,11 @@ class Views:
             }
             for each in ("", *states.STATES)
         ]
-        listed = {"rows": found, "jobs_fault": fault, **self._paged("/routers", filters, "routers", key, after)}
+        listed = {
+            "rows": found,
+            "jobs_fault": fault,
+            **self._paged("/routers", filters, "routers", key, after),
+        }
         return {"routers": listed, "chips": chips, "state": state, "site": site, "q": text}
 
     async def sites(self, caller: Caller, query: Query) -> Row:
@@ -165,7 +169,10 @@ class Views:
         late = await self.late()
         async with transaction(self._pools, caller) as connection:
             found, key = await states.sites(connection, late, text=text, after=after, limit=PAGE)
-        return {"sites": {"rows": found, **self._paged("/sites", {"q": text}, "sites", key, after)}, "q": text}
+        return {
+            "sites": {"rows": found, **self._paged("/sites", {"q": text}, "sites", key, after)},
+            "q": text,
+        }
 
     async def router_now(self, caller: Caller, router_id: int) -> Row:
         """Return a router as it is now."""
@@ -200,7 +207,12 @@ class Views:
             if router:
                 router_id = await _named_router(connection, router)
             found, key = await _sessions(
-                connection, username=username or None, router_id=router_id, open_only=is_open, after=after, limit=PAGE
+                connection,
+                username=username or None,
+                router_id=router_id,
+                open_only=is_open,
+                after=after,
+                limit=PAGE,
             )
         listed = {"rows": found, **self._paged("/sessions", filters, "sessions", key, after, keep_empty=True)}
         return {"sessions": listed, "asked": {"username": username, "router": router, "open": is_open}}
@@ -265,7 +277,10 @@ class Views:
             {"name": "open", "path": "/alerts", "on": not resolved},
             {"name": "all", "path": "/alerts?which=all", "on": resolved},
         ]
-        return {"alerts": {"rows": found, **self._paged("/alerts", filters, "alerts", key, after)}, "chips": chips}
+        return {
+            "alerts": {"rows": found, **self._paged("/alerts", filters, "alerts", key, after)},
+            "chips": chips,
+        }
 
     def _after(self, query: Query, name: str, filters: Query) -> list[str | None] | None:
         given = query.get("cursor", "")

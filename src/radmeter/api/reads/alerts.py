@@ -8,14 +8,15 @@ from radmeter.api.pools import ApiConnection
 from radmeter.units import counted, duration
 
 _LIST = """
-SELECT id, rule, kind, severity, state, subject AS about, router_id, site, username, began_at, fired_at, resolved_at, folded,
+SELECT id, rule, kind, severity, state, subject AS about, router_id, site, username, began_at, fired_at,
+       resolved_at, folded,
        muted_until, muted_until IS NOT NULL AS muted, acked_at, acked_by, ack_note, detail
 FROM radmeter.alert_list WHERE folded_into IS NULL"""
 _OPEN = f"{_LIST} AND resolved_at IS NULL"
 # The ids of those open follow the time at which they fired.
-_OPEN_FIRST = (
-    f"SELECT * FROM ({_OPEN}) AS alert ORDER BY acked_at IS NOT NULL, muted, severity <> 'critical', id DESC LIMIT %(most)s"
-)
+_OPEN_FIRST = f"""
+SELECT * FROM ({_OPEN}) AS alert
+ORDER BY acked_at IS NOT NULL, muted, severity <> 'critical', id DESC LIMIT %(most)s"""  # noqa: S608  # a constant
 COUNT = """
 SELECT count(*) AS alerts, coalesce(max(id), 0) AS newest FROM radmeter.alert_list
 WHERE resolved_at IS NULL AND folded_into IS NULL AND acked_at IS NULL AND muted_until IS NULL"""

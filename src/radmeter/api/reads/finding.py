@@ -13,17 +13,19 @@ MOST = 20
 _LOOKED_AT = 500
 _USERS = """
 SELECT username FROM (
-    (SELECT DISTINCT username FROM public.user_quota_usage WHERE username >= %(text)s ORDER BY username LIMIT %(looked_at)s)
+    (SELECT DISTINCT username FROM public.user_quota_usage WHERE username >= %(text)s ORDER BY username LIMIT
+    %(looked_at)s)
     UNION
     (SELECT username FROM public.subscribers WHERE username >= %(text)s ORDER BY username LIMIT %(looked_at)s)
     UNION
     (SELECT username FROM public.radacct WHERE username = %(text)s AND acctstoptime IS NULL LIMIT 1)) AS known
 WHERE starts_with(lower(username), lower(%(text)s)) ORDER BY username <> %(text)s, username LIMIT %(most)s"""
-_BY_ADDRESS = f"{SESSIONS} AND acctstoptime IS NULL AND framedipaddress = %(address)s::inet ORDER BY radacctid DESC LIMIT %(most)s"
-_BY_DEVICE = (
-    f"{SESSIONS} AND acctstoptime IS NULL AND translate(lower(callingstationid), ':-. ', '') = %(device)s "
-    "ORDER BY radacctid DESC LIMIT %(most)s"
-)
+_BY_ADDRESS = f"""
+{SESSIONS} AND acctstoptime IS NULL AND framedipaddress = %(address)s::inet
+ORDER BY radacctid DESC LIMIT %(most)s"""
+_BY_DEVICE = f"""
+{SESSIONS} AND acctstoptime IS NULL AND translate(lower(callingstationid), ':-. ', '') = %(device)s
+ORDER BY radacctid DESC LIMIT %(most)s"""
 
 
 async def users(connection: ApiConnection, text: str) -> list[str]:

@@ -7,8 +7,10 @@ from radmeter.api.pools import ApiConnection
 from radmeter.quotas.over import STATUSES
 
 _STATES = """
-SELECT username, plan, status, reason, percent::integer AS percent, quota_bytes, used_bytes, remaining_bytes, quota_seconds,
-       used_seconds, remaining_seconds, period_start, period_end, timezone, radmeter.open_sessions(username) AS open_sessions
+SELECT username, plan, status, reason, percent::integer AS percent, quota_bytes, used_bytes, remaining_bytes,
+       quota_seconds,
+       used_seconds, remaining_seconds, period_start, period_end, timezone,
+       radmeter.open_sessions(username) AS open_sessions
 FROM radmeter.quota_state(%(names)s::text[], now())"""
 _NAMES = """
 SELECT username FROM radmeter.quota_account WHERE status = %(status)s AND username > %(after)s
@@ -57,6 +59,8 @@ async def user_state(connection: ApiConnection, username: str) -> Row | None:
 
 def _is_over(row: Row | None) -> bool:
     # Not the pseudonyms of erased people (radmeter.is_pseudonym).
-    return row is not None and row["status"] != "active" and not (
-        row["username"].startswith("erased-") and len(row["username"]) == 39
+    return (
+        row is not None
+        and row["status"] != "active"
+        and not (row["username"].startswith("erased-") and len(row["username"]) == 39)
     )

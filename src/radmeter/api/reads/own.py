@@ -15,7 +15,8 @@ SELECT tenant.name, tenant.timezone, tenant.currency, (now() AT TIME ZONE tenant
 FROM radmeter.tenants AS tenant WHERE tenant.id = (SELECT radmeter.current_tenant())"""
 _DAYS = """
 SELECT usage_date, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out FROM public.router_daily_usage
-WHERE usage_date >= %(first)s AND router_id IN (SELECT id FROM public.routers) GROUP BY usage_date ORDER BY usage_date"""
+WHERE usage_date >= %(first)s AND router_id IN (SELECT id FROM public.routers)
+GROUP BY usage_date ORDER BY usage_date"""
 _ROUTERS = """
 SELECT router.id AS router_id, router.site, zone.name AS timezone,
        CASE WHEN router.status = 'discovered' THEN coalesce(nullif(router.nas_identifier, ''), router.name)
@@ -40,7 +41,8 @@ _ROUTER_DAYS = """
 SELECT usage_date, bytes_in, bytes_out FROM public.router_daily_usage
 WHERE router_id = %(router)s AND usage_date >= %(first)s ORDER BY usage_date"""
 _DOCUMENTS = """
-SELECT to_char(period_start, 'YYYY-MM') AS month, string_agg(amount::text || ' ' || currency, ', ' ORDER BY id) AS amounts
+SELECT to_char(period_start, 'YYYY-MM') AS month, string_agg(amount::text || ' ' || currency, ',
+       ' ORDER BY id) AS amounts
 FROM public.invoices WHERE tenant_id = (SELECT radmeter.current_tenant()) AND username IS NULL
 GROUP BY 1 ORDER BY 1 DESC LIMIT 36"""
 
@@ -56,7 +58,9 @@ async def days(connection: ApiConnection, first: date) -> list[Row]:
     return await rows(connection, _DAYS, {"first": first})
 
 
-async def routers(connection: ApiConnection, first: date, *, after: int, limit: int) -> tuple[Sequence[Row], bool]:
+async def routers(
+    connection: ApiConnection, first: date, *, after: int, limit: int
+) -> tuple[Sequence[Row], bool]:
     """Return routers by number, with what they counted since a day, and whether there are more."""
     values = {"first": first, "after": after, "most": limit + 1}
     found = await rows(connection, f"{_ROUTERS} ORDER BY router.id LIMIT %(most)s", values)

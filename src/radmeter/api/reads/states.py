@@ -23,7 +23,8 @@ WHERE session.arrived_at < now() - coalesce(watch.interim, router.interim_interv
 
 _CLASSES = """
 SELECT router.id, router.site, router.name, router.mac, router.nas_identifier, router.ip_address, router.status,
-       router.timezone, router.tenant_id, router.interim_interval, router.created_at, watch.since, watch.heard_at, class.class,
+       router.timezone, router.tenant_id, router.interim_interval, router.created_at, watch.since, watch.heard_at,
+       class.class,
        -- Among silent routers the latest comes first: the others are known.
        CASE WHEN class.class = 0 THEN -(extract(epoch FROM watch.since) * 1000000)::bigint ELSE 0 END AS rank
 FROM public.routers AS router
@@ -36,7 +37,8 @@ WHERE router.status IN ('active', 'discovered') AND router.merged_into IS NULL""
 
 # What is shown of a page's routers is read for those alone.
 _SHOWN = """
-SELECT page.id AS router_id, page.site, page.mac::text AS mac, page.nas_identifier, host(page.ip_address) AS ip_address, page.since,
+SELECT page.id AS router_id, page.site, page.mac::text AS mac, page.nas_identifier,
+       host(page.ip_address) AS ip_address, page.since,
        page.class, page.rank, page.interim_interval, page.created_at,
        CASE WHEN page.status = 'discovered' THEN coalesce(nullif(page.nas_identifier, ''), page.name) ELSE page.name END
            AS router_name,
@@ -55,7 +57,7 @@ _LIST = f"""
 WITH page AS MATERIALIZED (
     SELECT * FROM ({_CLASSES} {{filters}}) AS found {{after}}
     ORDER BY class, rank, id LIMIT %(most)s)
-{_SHOWN}"""
+{_SHOWN}"""  # noqa: S608  # constants
 
 _CONTAINS = """
 AND (router.name ILIKE %(like)s OR router.site ILIKE %(like)s OR router.nas_identifier ILIKE %(like)s
@@ -66,18 +68,19 @@ COUNTS = f"""
 SELECT count(*) FILTER (WHERE class = 0) AS silent, count(*) FILTER (WHERE class = 1) AS late,
        count(*) FILTER (WHERE class = 2) AS discovered, count(*) FILTER (WHERE class = 3) AS fresh,
        count(*) FILTER (WHERE class = 4) AS idle
-FROM ({_CLASSES}) AS found"""
+FROM ({_CLASSES}) AS found"""  # noqa: S608  # constants
 
 _SITES = f"""
 SELECT * FROM (
     SELECT site, routers, silent, late, fresh, idle, silent + late + fresh AS expected,
-           CASE WHEN silent > 0 AND late + fresh = 0 THEN 0 WHEN silent > 0 THEN 1 WHEN late > 0 THEN 2 WHEN fresh > 0 THEN 3
+           CASE WHEN silent > 0 AND late + fresh = 0 THEN 0 WHEN silent > 0 THEN 1 WHEN late > 0 THEN 2 WHEN fresh >
+           0 THEN 3
                 ELSE 4 END AS rank
     FROM (SELECT site, count(*) AS routers, count(*) FILTER (WHERE class = 0) AS silent,
                  count(*) FILTER (WHERE class = 1) AS late, count(*) FILTER (WHERE class = 3) AS fresh,
                  count(*) FILTER (WHERE class IN (2, 4)) AS idle
           FROM ({_CLASSES} AND router.site IS NOT NULL {{filters}}) AS found GROUP BY site) AS counted) AS ranked
-{{after}} ORDER BY rank, site LIMIT %(most)s"""
+{{after}} ORDER BY rank, site LIMIT %(most)s"""  # noqa: S608  # constants
 
 # How long ago the jobs looked at the routers.
 TICKED = "SELECT extract(epoch FROM now() - ticked_at)::float8 AS seconds FROM radmeter.alert_state"

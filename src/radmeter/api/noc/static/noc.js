@@ -51,6 +51,7 @@
     try { return uPlot.tzDate(at, zone()); } catch (error) { return at; }
   }
   const clock = (seconds) => {
+    if (seconds == null) return "–";
     const at = new Date(seconds * 1000);
     try { return at.toLocaleTimeString("en-GB", { timeZone: zone() }); } catch (error) { return at.toISOString().slice(11, 19); }
   };
@@ -66,7 +67,7 @@
     }
     draw() {
       if (this.plot) this.plot.destroy();
-      const font = getComputedStyle(document.documentElement).fontSize;
+      const font = this.font = getComputedStyle(document.documentElement).fontSize;
       const small = (parseFloat(font) * 0.8) + "px " + getComputedStyle(document.body).fontFamily;
       const axis = { stroke: colour("--quiet"), font: small, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
       const rem = parseFloat(font);
@@ -79,19 +80,28 @@
           { ...axis, size: rem * 5.6, values: (_, ticks) => ticks.map((value) => this.as(value)) },
         ],
         series: [
-          { label: "at", value: (_, value) => (value == null ? "–" : clock(value)) },
+          { label: "at", value: (_, value) => clock(value == null ? this.data[0][this.data[0].length - 1] : value) },
           ...this.series.map((each) => ({
             label: each.label, stroke: colour(each.colour), width: Math.max(1.6, rem / 9), points: { show: false },
-            dash: each.dash, spanGaps: false, value: (_, value) => (value == null ? "–" : this.as(value)),
+            // Without a pointer, the legend says what is now.
+            dash: each.dash, spanGaps: false, value: (_, value) => this.said(value == null ? this.last(each) : value),
           })),
         ],
       }, this.data, this.place);
+    }
+    said(value) { return value == null ? "–" : this.as(value); }
+    last(each) {
+      const column = this.data[this.series.indexOf(each) + 1];
+      return column[column.length - 1];
     }
     room() {
       const legend = parseFloat(getComputedStyle(document.documentElement).fontSize) * 2.2;
       return { width: this.place.clientWidth || 300, height: Math.max(90, this.place.clientHeight - legend) };
     }
-    size() { this.plot.setSize(this.room()); }
+    size() {
+      const font = getComputedStyle(document.documentElement).fontSize;
+      if (font !== this.font) this.draw(); else this.plot.setSize(this.room());
+    }
     add(figures, draw = true) {
       const at = figures.at;
       const times = this.data[0];
