@@ -77,4 +77,5 @@ VALUES (401, 101, '2026-01-01', '2026-02-01', 1000, 119, 'EUR', 'issued', 100, 1
 INSERT INTO invoice_lines (invoice_id, line, kind, period_start, period_end, description, arithmetic, net, tax_rate)
 VALUES (401, 1, 'usage', '2026-01-01', '2026-02-01', 'Usage', '', 100, 19);
 SET session_replication_role = DEFAULT;
+SELECT setval(pg_get_serial_sequence('public.routers', 'id'), 1000);
 """

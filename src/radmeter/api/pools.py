@@ -9,7 +9,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from radmeter.api.problems import unavailable
 from radmeter.database import settings as server_settings
-from radmeter.database.connection import BEGIN, SEARCH_PATH, connection_string
+from radmeter.database.connection import BEGIN, GROUPS, SEARCH_PATH, connection_string
 from radmeter.database.far_times import FarDateLoader, FarTimestamptzLoader
 
 WAIT_SECONDS = 3.0
@@ -86,6 +86,7 @@ async def _configure(connection: ApiConnection) -> None:
     question = BEGIN.format(
         pid=shown,
         path=SEARCH_PATH.partition(" = ")[2],
+        groups=GROUPS,
         settings=server_settings.set_for_session(
             f"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {shown}"
         ),
