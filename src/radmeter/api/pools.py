@@ -9,8 +9,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from radmeter.api.problems import unavailable
 from radmeter.database import settings as server_settings
-from radmeter.database.connection import BEGIN, GROUPS, SEARCH_PATH, connection_string
+from radmeter.database.connection import BEGIN, SEARCH_PATH, connection_string
 from radmeter.database.far_times import FarDateLoader, FarTimestamptzLoader
+from radmeter.database.tenant_roles import GROUPS
 
 WAIT_SECONDS = 3.0
 # So many requests wait for each connection. More are told at once to come again.
