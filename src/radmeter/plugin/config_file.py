@@ -63,6 +63,7 @@ KEYS = SHARED | {
     "http_tls_cert",
     "http_tls_key",
     "http_proxies",
+    "http_proxy_role",
     "http_pool",
     "http_key_file",
     "acct_host",
