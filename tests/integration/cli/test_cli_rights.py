@@ -131,6 +131,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "login list": (),
     "login set": ("message_over", "x"),
     "limits list": (),
+    "keys list": (),
+    "keys add": ("mine", "--role", "reader"),
+    "keys rotate": ("screen",),
+    "keys revoke": ("screen", "--yes"),
     "limits set": ("personal_keep_days", "90"),
     "webhooks add": (
         "https://x.test/",

@@ -66,6 +66,7 @@ READ: dict[str, tuple[str, ...]] = {
     "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
+    "keys list": (),
     "tenants list": ("--retired",),
     "tenants show": ("{user}",),
     "tenants rates": ("{user}",),
