@@ -200,6 +200,7 @@ OTHERS = {
     "up",
     "simulate",
     "ship",
+    "serve",
     "jobs run",
     "config",
     "doctor",

@@ -214,6 +214,7 @@ FREE = {
     "webhooks add URL": "a new value",
     "keys add NAME": "a new value",
     "keys add --rate": "a number and a unit",
+    "keys rotate --overlap": "a length of time",
     "plans add --role": "a name that the routers know",
     "plans set --role": "a name that the routers know",
     "freeradius install --cache": "a server: tests/acceptance/test_freeradius_install.py",

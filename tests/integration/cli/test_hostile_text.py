@@ -96,6 +96,7 @@ WITHOUT_DATA |= {
     "billing settings",
     "jobs expire",
     "limits list",
+    "keys list",  # a name has no control characters
     "cache status",
     "audit verify",
     "tenants logins",

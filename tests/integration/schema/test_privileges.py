@@ -75,6 +75,7 @@ ELSE = {
     ("schema", "radmeter", "radmeter_billing", "USAGE"),
     ("schema", "radmeter", "radmeter_login", "USAGE"),
     ("schema", "radmeter", "radmeter_tenant", "USAGE"),
+    ("schema", "radmeter", "radmeter_api", "USAGE"),
     # Not total_usage.
     *(
         ("column", f"public.routers.{column}", "radmeter_tenant", "SELECT")
