@@ -131,6 +131,6 @@ def test_systemd_says_what_is_wrong(units: Path, name: str, line: str, said: str
 
 
 def test_there_are_some() -> None:
-    assert len(list(SYSTEMD.glob("*.service"))) == 2
+    assert len(list(SYSTEMD.glob("*.service"))) == 3
     assert len(TIMERS) == 3
     assert len(SERVICES) == 2

@@ -8,6 +8,7 @@ from radmeter import output
 from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
+    confirm,
     emit,
     existing_database,
     list_options,
@@ -143,14 +144,16 @@ def rotate(settings: Settings, name: str, overlap: timedelta) -> None:
     output.say(f"the old key holds until {times.to_the_second(until)} {times.zone_name()}", err=True)
 
 
-@keys.command("revoke", epilog="Example: radmeter keys revoke portal")
+@keys.command("revoke", epilog="Example: radmeter keys revoke portal --yes")
 @click.argument("name", type=TEXT)
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @with_settings("state", "dsn")
-def revoke(settings: Settings, name: str) -> None:
-    """End the keys of NAME. `radmeter serve` refuses them within 5 seconds."""
+def revoke(settings: Settings, name: str, yes: bool) -> None:
+    """End the keys of NAME for good. `radmeter serve` refuses them within 5 seconds."""
     from radmeter.database.operator import connect_as_operator
     from radmeter.keys import store
 
+    confirm(f"End the keys {name!r}? Who uses them is refused from now on.", yes)
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         ended = store.revoke(connection, name)
     output.say(f"{counted(ended, 'key')} {name!r} revoked")

@@ -102,6 +102,11 @@ def expire(connection: psycopg.Connection, *, stopping: Callable[[], bool] = lam
             row = connection.execute("SELECT radmeter.drop_sent_usernames(%s)", (EXPIRE_BATCH,)).fetchone()
         if row is None or not row[0]:
             break
+    while not stopping():
+        with explained_errors("radmeter_owner"):
+            row = connection.execute("SELECT radmeter.drop_old_requests(%s)", (EXPIRE_BATCH,)).fetchone()
+        if row is None or row[0] < EXPIRE_BATCH:
+            break
     removed += _sweep(connection, stopping)
     with explained_errors("radmeter_owner"):
         connection.execute(

@@ -40,7 +40,7 @@ def test_mistakes_are_explained(database: str, tenants: Connection) -> None:
     assert "300/min" in refused(database, "keys", "add", "two", "--role", "reader", "--rate", "many")
     assert "90d" in refused(database, "keys", "add", "two", "--role", "reader", "--expires", "soon")
     assert "keys list" in refused(database, "keys", "rotate", "two")
-    assert "keys list" in refused(database, "keys", "revoke", "two")
+    assert "keys list" in refused(database, "keys", "revoke", "two", "--yes")
 
 
 def test_a_noc_adds_keys_that_read_only(database: str, tenants: Connection) -> None:
@@ -51,7 +51,7 @@ def test_a_noc_adds_keys_that_read_only(database: str, tenants: Connection) -> N
             assert "only a member of" in refused(mine, "keys", "add", "more", "--role", role)
         run(database, "keys", "add", "desk", "--role", "noc")
         assert "only a member of" in refused(mine, "keys", "rotate", "desk")
-        run(mine, "keys", "revoke", "desk")
+        run(mine, "keys", "revoke", "desk", "--yes")
 
 
 def test_a_rotated_key_holds_beside_the_new_one(api: HttpServer, database: str, tenants: Connection) -> None:
@@ -63,7 +63,7 @@ def test_a_rotated_key_holds_beside_the_new_one(api: HttpServer, database: str, 
     third = run(database, "keys", "rotate", "portal", "--overlap", "0h").strip()
     until("the second key has ended", lambda: api.get("/plans", new).status == 401, 30)
     assert [api.get("/plans", each).status for each in (old, third)] == [200, 200]
-    run(database, "keys", "revoke", "portal")
+    run(database, "keys", "revoke", "portal", "--yes")
     until("all keys of the name have ended", lambda: api.get("/plans", third).status == 401, 30)
     assert api.get("/plans", old).status == 401
 
@@ -103,6 +103,17 @@ def test_the_last_use_is_noted(api: HttpServer, tenants: Connection) -> None:
     assert tenants.execute(
         "SELECT last_used_at = date_trunc('minute', last_used_at) FROM radmeter.api_keys WHERE name = 'used'"
     ).fetchone() == (True,)
+
+
+def test_old_answers_are_removed(tenants: Connection) -> None:
+    add_key(tenants, "used", "noc")
+    tenants.execute(
+        """INSERT INTO radmeter.api_requests (key_id, idempotency_key, request, body_sha256, started_at)
+           SELECT id, age, '', sha256(''), now() - age::interval
+           FROM radmeter.api_keys, unnest(ARRAY['23 hours', '25 hours']) AS age"""
+    )
+    assert tenants.execute("SELECT radmeter.drop_old_requests(10)").fetchone() == (1,)
+    assert tenants.execute("SELECT idempotency_key FROM radmeter.api_requests").fetchall() == [("23 hours",)]
 
 
 def test_no_log_has_a_secret(

@@ -66,6 +66,7 @@ READ: dict[str, tuple[str, ...]] = {
     "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
+    "keys list": (),
     "tenants list": ("--retired",),
     "tenants show": ("{user}",),
     "tenants rates": ("{user}",),
@@ -100,6 +101,7 @@ WITHOUT_DATA |= {
     "billing settings",
     "jobs expire",
     "limits list",
+    "keys list",  # a name has no control characters
     "cache status",
     "audit verify",
     "tenants logins",

@@ -19,6 +19,8 @@ TABLE = "radacct_2026_03"
 BOUNDED = {
     "public.audit_log": "for ever, on purpose: who changed what",
     "public.credit_notes": "for ever, on purpose: documents",
+    "radmeter.api_keys": "a row for each key",
+    "radmeter.api_requests": "a day: radmeter.drop_old_requests",
     "public.invoice_lines": "for ever, on purpose: documents",
     "public.invoice_usage": "for ever, on purpose: what documents bill",
     "public.credit_note_lines": "for ever, on purpose: documents",

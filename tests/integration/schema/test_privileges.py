@@ -17,6 +17,7 @@ from support.servers import Connection
 from radmeter.database.connection import connect
 
 OURS = (
+    "radmeter_api",
     "radmeter_billing",
     "radmeter_ingest",
     "radmeter_login",
@@ -74,6 +75,7 @@ ELSE = {
     ("schema", "radmeter", "radmeter_billing", "USAGE"),
     ("schema", "radmeter", "radmeter_login", "USAGE"),
     ("schema", "radmeter", "radmeter_tenant", "USAGE"),
+    ("schema", "radmeter", "radmeter_api", "USAGE"),
     # Not total_usage.
     *(
         ("column", f"public.routers.{column}", "radmeter_tenant", "SELECT")
@@ -248,6 +250,13 @@ HOSTILE_TEXTS = (
 )
 # Calls with a text of the caller's, by role: every allowed function that takes text or JSON.
 TAKES_TEXT = {
+    "radmeter_api": (
+        "SELECT name FROM radmeter.find_key(%(text)s)",
+        "SELECT radmeter.note_keys_used(ARRAY[%(text)s::text])",
+        "SELECT radmeter.begin_request(%(text)s, %(text)s, %(text)s, sha256('x'))",
+        "SELECT radmeter.end_request(%(text)s, %(text)s, 200, '')",
+        "SELECT radmeter.end_request(%(text)s, %(text)s, NULL, NULL)",
+    ),
     "radmeter_login": (
         "SELECT count(*) FROM radmeter.authorize(%(text)s, %(text)s, %(text)s, %(text)s, %(text)s, %(text)s)",
         "SELECT count(*) FROM radmeter.authorize(encode(convert_to(%(text)s, 'UTF8'), 'hex'), '', '', '', '', '::1')",
@@ -284,6 +293,11 @@ TAKES_TEXT = {
         "SELECT radmeter.set_login_setting(%(text)s, %(text)s)",
         "SELECT radmeter.bind_tenant_login(%(text)s, %(text)s)",
         "SELECT radmeter.unbind_tenant_login(%(text)s)",
+        "SELECT radmeter.add_key(%(text)s, %(text)s, 'reader', NULL, sha256('x'), 1, 1, NULL)",
+        "SELECT radmeter.add_key('aaaaaaaa', %(text)s, 'reader', %(text)s, sha256('x'), 1, 1, NULL)",
+        "SELECT radmeter.add_key('aaaaaaaa', 'x', %(text)s, NULL, sha256('x'), 1, 1, NULL)",
+        "SELECT radmeter.rotate_key(%(text)s, %(text)s, sha256('x'), '1 day')",
+        "SELECT radmeter.revoke_key(%(text)s)",
         "SELECT radmeter.request_disconnect(%(text)s, NULL, %(text)s)",
         "SELECT radmeter.set_router_coa(-1, jsonb_build_object('vendor', %(text)s::text, 'address', %(text)s::text))",
         "SELECT radmeter.add_router(%(text)s, NULL, %(text)s, '0.0.0.0/0', NULL)",
