@@ -5,6 +5,7 @@ import signal
 import zlib
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,9 @@ ONE_VERSION = (
 )
 
 
+LEFT_OUT = pytest.StashKey[int]()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In a run of all tests (scripts/test), begin with the long files, and leave out what `--long` adds."""
     if hasattr(config, "workerinput"):  # xdist keeps this order
@@ -62,6 +66,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not os.environ.get("RADMETER_LONG"):
             left_out = _of_another_version(items)
             items[:] = [item for item in items if item not in left_out]
+            config.workeroutput["left_out"] = len(left_out)  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Remember how many tests were left out. Each worker left out the same."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say why fewer tests have run than there are."""
+    if left_out := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"{left_out} tests left out: what they test has run on another version of PostgreSQL (--long: on each)"
+        )
 
 
 def _of_another_version(items: list[pytest.Item]) -> set[pytest.Item]:

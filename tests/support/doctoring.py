@@ -35,6 +35,7 @@ PROGRAMS = (
     "ping",
     "pip",
     "ls",
+    "uptime",
     "rm",
     "echo",
     "df",

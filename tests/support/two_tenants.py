@@ -10,11 +10,11 @@ FROM (VALUES (101, 'acme', 'default'), (102, 'bolt', 'bolt')) AS each (id, name,
 INSERT INTO radmeter.tenant_rates (tenant_id, from_day, terms)
 SELECT id, '2026-01-01', jsonb_build_object('price', '1' || CASE name WHEN 'acme' THEN '' ELSE '77700099' END)
 FROM radmeter.tenants;
-INSERT INTO routers (id, name, mac, ip_address, timezone, tenant_id, total_usage) VALUES
-    (201, 'acme lobby', '02:00:00:00:aa:01', '10.1.0.1', 'UTC', 101, 11),
-    (202, 'bolt lobby', '02:00:00:00:bb:02', '10.2.0.2', 'UTC', 102, 77),
-    (203, 'acme hall', '02:00:00:00:aa:03', '10.1.0.3', 'UTC', 101, 88),
-    (204, 'nobody', '02:00:00:00:bb:04', '10.2.0.4', 'UTC', NULL, 0);
+INSERT INTO routers (id, name, mac, ip_address, timezone, tenant_id, total_usage, nas_identifier, clients) VALUES
+    (201, 'acme lobby', '02:00:00:00:aa:01', '10.1.0.1', 'UTC', 101, 11, 'acme', '{10.1.0.0/16}'),
+    (202, 'bolt lobby', '02:00:00:00:bb:02', '10.2.0.2', 'UTC', 102, 77, 'bolt', '{10.2.0.0/16}'),
+    (203, 'acme hall', '02:00:00:00:aa:03', '10.2.0.3', 'UTC', 102, 88, 'bolt', '{10.2.0.0/16}'),
+    (204, 'nobody', '02:00:00:00:bb:04', '10.2.0.4', 'UTC', NULL, 0, 'bolt', '{10.2.0.0/16}');
 -- The hall was bolt's before and after.
 INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id) VALUES
     (201, '2026-01-01', 101), (202, '2026-01-01', 102),
@@ -29,7 +29,9 @@ VALUES ('alice', 301, 101), ('bolt bob', 302, 102), ('bolt nobody', 302, NULL);
 INSERT INTO subscriber_plans (username, plan_id) VALUES ('alice', 303), ('bolt bob', 304);
 INSERT INTO user_quota_usage (username, period_start, bytes_in, bytes_out)
 VALUES ('alice', '2026-01-01', 5, 5), ('bolt bob', '2026-01-01', 77700006, 77700006);
-INSERT INTO top_ups (username, bytes, note) VALUES ('alice', 5, 'acme'), ('bolt bob', 77700007, 'bolt');
+-- Alice was bolt's user then.
+INSERT INTO top_ups (username, bytes, note, added_by)
+VALUES ('alice', 5, 'bolt', 'bolt'), ('bolt bob', 77700007, 'bolt', 'bolt');
 INSERT INTO invoices (id, username, tenant_id, of_tenant_id, period_start, period_end, usage, amount, currency, status,
                       net, tax, digits, issued_at)
 VALUES (401, NULL, 101, NULL, '2026-01-01', '2026-02-01', 1, 1, 'EUR', 'issued', 1, 0, 2, now()),

@@ -21,7 +21,18 @@ from radmeter.api.cursors import Cursors
 from radmeter.api.listing import Listing
 from radmeter.api.pools import ApiConnection, Pools
 from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, invalid, not_found
-from radmeter.api.route import PAGING, Answer, Call, FileReply, ListQuery, Page, Reply, Route
+from radmeter.api.route import (
+    PAGING,
+    Answer,
+    Call,
+    Deferred,
+    FileReply,
+    ListQuery,
+    Page,
+    PageQuery,
+    Reply,
+    Route,
+)
 from radmeter.api.transactions import CSV_SECONDS, READ_SECONDS, transaction
 from radmeter.config import Settings
 
@@ -31,6 +42,8 @@ PREFIX = "/api/v1"
 LARGEST_BODY = 64 << 10
 LONGEST_PATH = 4096
 BODY_SECONDS = 10.0
+# Files of statements and of archived months are made beside each other, in threads.
+SLOW_AT_ONCE = 2
 # A client that takes nothing for so long is gone.
 SEND_SECONDS = 60.0
 PART_BYTES = 64 << 10
@@ -60,6 +73,7 @@ class Api:
         self._routes = routes
         self._documents = documents
         self._csv = asyncio.Semaphore(CSV_AT_ONCE)
+        self._slow = asyncio.Semaphore(SLOW_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -137,7 +151,7 @@ class Api:
         after = None
         bound_to: dict[str, object] = {}
         as_csv = False
-        if isinstance(query, ListQuery):
+        if isinstance(query, PageQuery):
             given = msgspec.structs.asdict(query)
             # What makes the rows others: the address, the filters, and whose rows the caller sees.
             bound_to = {f"?{name}": value for name, value in given.items() if name not in PAGING}
@@ -147,7 +161,7 @@ class Api:
                 "of": caller.tenant_id,
             }
             after = None if query.cursor is None else self._cursors.read(query.cursor, bound_to)
-            as_csv = query.format == "csv"
+            as_csv = isinstance(query, ListQuery) and query.format == "csv"
 
         def call(connection: ApiConnection) -> Call:
             return Call(
@@ -173,8 +187,13 @@ class Api:
                 items, key = await answer.page(connection, query.limit, after)
                 answer = Page(items=items, key=key)
         # Nothing is sent before the connection is free again: a slow client holds none.
+        if isinstance(answer, Deferred):
+            async with self._slow:
+                items, key = await asyncio.to_thread(answer.made)
+            answer = Page(items=items, key=key)
         if isinstance(answer, FileReply):
-            content = await asyncio.to_thread(answer.made)
+            async with self._slow:
+                content = await asyncio.to_thread(answer.made)
             with content.open("rb") if isinstance(content, Path) else _in_memory(content) as file:
                 await self._send_file(
                     send, scope, headers, {**extra, **_download(answer.name, answer.media_type)}, file

@@ -9,14 +9,14 @@ import msgspec
 from radmeter import __version__
 from radmeter.api.dispatch import PREFIX
 from radmeter.api.problems import MEDIA_TYPE, ProblemDetails
-from radmeter.api.route import PAGING, Route
+from radmeter.api.route import PAGING, ListQuery, Route
 
 VERSION = "3.1.0"
 TEMPLATE = "#/components/schemas/{name}"
 NUMBERED = ("id",)
 DESCRIPTION = (
-    "Exact usage counters from RADIUS accounting. Octets are numbers below 2^53 and text from there; money is text with "
-    "a currency. Lists have `items` and `next`, a cursor for the next page or null. Errors are problem details "
+    "Exact usage counters from RADIUS accounting. Octets are numbers below 2^53 and text from there; money is text with"
+    " a currency. Lists have `items` and `next`, a cursor for the next page or null. Errors are problem details "
     "(RFC 9457). Answers have an ETag. A write needs an Idempotency-Key: sent again with the same key, it is done once."
 )
 PROBLEMS = {
@@ -151,7 +151,7 @@ def _success(route: Route, by_type: dict[int, Any]) -> dict[str, Any]:
             },
         }
     content = {"application/json": {"schema": schema}}
-    if route.is_list:
+    if issubclass(route.query, ListQuery):
         content["text/csv"] = {"schema": {"type": "string"}}
     if not route.writes:
         headers["ETag"] = {"schema": {"type": "string"}, "description": "For If-None-Match and If-Match."}

@@ -37,14 +37,22 @@ class NoQuery(Struct, forbid_unknown_fields=True):
     """A route without parameters."""
 
 
-class ListQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+class PageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     """What every list takes."""
 
     limit: Annotated[int, Meta(ge=1, le=1000, description="Most items of a page.")] = 100
-    cursor: Annotated[
-        str | None,
-        Meta(max_length=2048, description="`next` of the page before. It holds with the same filters."),
-    ] = None
+    cursor: (
+        Annotated[
+            str,
+            Meta(max_length=2048, description="`next` of the page before. It holds with the same filters."),
+        ]
+        | None
+    ) = None
+
+
+class ListQuery(PageQuery, forbid_unknown_fields=True, kw_only=True):
+    """What every list takes that can be had as a file."""
+
     format: Annotated[
         Literal["json", "csv"], Meta(description="csv: the whole list as a file, all rows, without pages.")
     ] = "json"
@@ -79,7 +87,14 @@ class Page:
     key: list[str | None] | None = None
 
 
-Answer = Reply | FileReply | Page | Listing[Any]
+@dataclass(frozen=True, kw_only=True)
+class Deferred:
+    """An answer with a page that is read in a thread, without a connection: `made` returns its items and key."""
+
+    made: Callable[[], tuple[list[Any], list[str | None] | None]]
+
+
+Answer = Reply | FileReply | Page | Deferred | Listing[Any]
 
 
 @dataclass(kw_only=True)

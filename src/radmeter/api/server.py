@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -110,8 +112,24 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
         ssl_keyfile=settings.http_tls_key,
     )
     with listener:
-        server = uvicorn.Server(config)
+        server = _Server(config)
         asyncio.run(_serve(server, listener, lambda: ready(f"{scheme}://{_shown(host)}:{port}")))
+
+
+class _Server(uvicorn.Server):
+    """A server that ends with 0 on SIGTERM and SIGINT. uvicorn's own sends the signal to itself again at the end."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let the signals end the server in order; a second one ends it at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, ready: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ ORDER BY name, created_at DESC, id"""
 class Rate(NamedTuple):
     """How many requests in how many seconds. As text it is ``300/min``."""
 
-    count: int
+    count: int  # type: ignore[assignment] # no method of a tuple is wanted here
     seconds: int
 
     def __str__(self) -> str:

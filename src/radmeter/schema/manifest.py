@@ -4,6 +4,7 @@
 version of PostgreSQL, so a review of the file shows what a revision changed.
 """
 
+import functools
 import hashlib
 import re
 import sys
@@ -72,22 +73,30 @@ def read(connection: Connection, tables: Iterable[str] | None = None) -> list[En
 
 def foreign_policies(connection: Connection, oid: int) -> bool:
     """Tell whether a table has row level security other than that of the manifest, or such that its owner obeys it."""
+    row = connection.execute(
+        """SELECT relnamespace::regnamespace || '.' || relname, relforcerowsecurity, relrowsecurity,
+                  EXISTS (SELECT FROM pg_policy WHERE polrelid = pg_class.oid)
+           FROM pg_class WHERE oid = %s""",
+        (oid,),
+    ).fetchone()
+    assert row is not None
+    name, forced, enabled, has_policies = row
+    if not (forced or enabled or has_policies):
+        return False  # most tables. Callers hold a lock meanwhile, and what follows reads all policies
     with connection.transaction(force_rollback=True):
         connection.execute("SET LOCAL search_path = pg_catalog")
         found = connection.execute(QUERIES["policy"].encode(), {"names": None}).fetchall()
-        row = connection.execute(
-            """SELECT relnamespace::regnamespace || '.' || relname, relforcerowsecurity, relrowsecurity
-               FROM pg_class WHERE oid = %s""",
-            (oid,),
-        ).fetchone()
-    assert row is not None
-    ours = {entry for entry in expected() if entry.kind == "policy"}
-    name, forced, enabled = row
+    ours = _policies()
     return (
         forced
         or (enabled and name not in {entry.table for entry in ours})
         or any(_normal(Entry("policy", *each)) not in ours for each in found if each[0] == name)
     )
+
+
+@functools.cache
+def _policies() -> frozenset[Entry]:
+    return frozenset(entry for entry in expected() if entry.kind == "policy")
 
 
 def _normal(entry: Entry) -> Entry:

@@ -8,10 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from alembic import command
-
 from radmeter.database.connection import Connection
-from radmeter.schema.revisions import current_revision, pending_revisions, revisions
+from radmeter.schema.revisions import alembic_upgrade, current_revision, pending_revisions, revisions
 
 _BEGINS = r"-- Running upgrade \w* ?-> (?P<revision>\w+)"
 _TABLE = r"CREATE TABLE public\.(?P<made>\w+)"
@@ -88,5 +86,5 @@ def _made(text: str) -> Iterator[Conflict]:
 def _written(begin: str | None, end: str) -> str:
     config = revisions()
     config.output_buffer = buffer = io.StringIO()
-    command.upgrade(config, f"{begin or 'base'}:{end}", sql=True)
+    alembic_upgrade(config, end, sql_after=begin or "base")
     return buffer.getvalue()

@@ -1,14 +1,17 @@
 """Alembic's revisions of the tables: lists them, reads which a database has, and applies the missing ones."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import sqlalchemy
-from alembic import command
 from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationStep
 from alembic.script import Script, ScriptDirectory
 
 from radmeter import __version__
@@ -63,9 +66,40 @@ def revisions(connection: sqlalchemy.Connection | None = None) -> Config:
     return config
 
 
+@functools.cache
+def _directory() -> ScriptDirectory:
+    """Return Alembic's view of the package's revisions, whose files it reads once."""
+    return ScriptDirectory.from_config(revisions())
+
+
 def all_revisions() -> list[Script]:
     """Return every revision of the package, oldest first."""
-    return list(ScriptDirectory.from_config(revisions()).walk_revisions())[::-1]
+    return list(_directory().walk_revisions())[::-1]
+
+
+def alembic_upgrade(config: Config, upto: str, *, sql_after: str | None = None) -> None:
+    """Do what `alembic.command.upgrade` does, which would read all revisions again for each that is applied.
+
+    Parameters
+    ----------
+    sql_after
+        Print the SQL of the revisions after this one, and apply nothing. ``base``: all of them.
+    """
+    directory = _directory()
+
+    def steps(current: Any, _: Any) -> list[Any]:
+        scripts = [*directory.iterate_revisions(upto, current, implicit_base=True)][::-1]
+        return [MigrationStep.upgrade_from_script(directory.revision_map, script) for script in scripts]
+
+    with EnvironmentContext(
+        config,
+        directory,
+        fn=steps,
+        as_sql=sql_after is not None,
+        starting_rev=sql_after,
+        destination_rev=upto,
+    ):
+        directory.run_env()
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -196,7 +230,7 @@ def _apply(
                     take_in_transaction(connection, INGEST)
                 for script in scripts:
                     began = time.monotonic()
-                    command.upgrade(revisions(alchemy), script.revision)
+                    alembic_upgrade(revisions(alchemy), script.revision)
                     note(alchemy, "revision", script.revision, time.monotonic() - began)
                 if apply_files is not None:
                     apply_files(connection)

@@ -3,7 +3,6 @@
 import io
 from typing import Any
 
-from alembic import command
 from psycopg import sql
 
 from radmeter import __version__
@@ -14,7 +13,7 @@ from radmeter.errors import ConfigurationError, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_columns, decimal_conversion, existing_tables, ownership
 from radmeter.schema.plan import partitions_to_make
-from radmeter.schema.revisions import BOOTSTRAP, all_revisions, current_revision, revisions
+from radmeter.schema.revisions import BOOTSTRAP, alembic_upgrade, all_revisions, current_revision, revisions
 from radmeter.schema.sql_files import changed_files, current_files, is_so_already, roles_file, statements
 
 # Names are looked up in pg_catalog only, as in our own connections.
@@ -151,7 +150,7 @@ def _revision(begin: str | None, adopting: dict[str, list[str]]) -> list[str]:
         config.output_buffer = buffer
         config.attributes["existing_tables"] = adopting
         config.attributes["step"] = each.revision
-        command.upgrade(config, f"{last}:{each.revision}", sql=True)
+        alembic_upgrade(config, each.revision, sql_after=last)
         parts += [buffer.getvalue(), _note("revision", each.revision) + ";"]
         last = each.revision
     return parts

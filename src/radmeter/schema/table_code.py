@@ -301,9 +301,13 @@ def _harmful(connection: Connection, tree: str) -> Iterator[str]:
     functions = _oids(r":(?:funcid|aggfnoid|winfnoid) (\d+)", tree)
     operators = _oids(r":opno (\d+)", tree)
     types = _oids(r":(?:\w*type(?:id)?) (\d+)", tree)
-    known = connection.execute(
-        _FUNCTIONS, {"oids": functions, "first": FIRST_OID, "harmless": list(HARMLESS_FUNCTIONS)}
-    ).fetchall()
+    known = (
+        connection.execute(
+            _FUNCTIONS, {"oids": functions, "first": FIRST_OID, "harmless": list(HARMLESS_FUNCTIONS)}
+        ).fetchall()
+        if functions
+        else []
+    )
     if len(known) < len(functions):
         yield "a function that is not there any more"
     for _, name, is_nextval, is_harmless in known:
@@ -313,13 +317,22 @@ def _harmful(connection: Connection, tree: str) -> Iterator[str]:
                 yield "nextval together with a cast"
         elif not is_harmless:
             yield f"the function {name}"
-    for name, owner in connection.execute(_OPERATORS, {"oids": operators, "first": FIRST_OID}).fetchall():
+    found = (
+        connection.execute(_OPERATORS, {"oids": operators, "first": FIRST_OID}).fetchall()
+        if operators
+        else []
+    )
+    for name, owner in found:
         yield f"the operator {name} of {owner}"
     yield from _foreign_types(connection, types)
 
 
 def _foreign_types(connection: Connection, oids: Iterable[int]) -> Iterator[str]:
-    for _, name, owner in connection.execute(_TYPES, {"oids": list(oids), "first": FIRST_OID}).fetchall():
+    # PostgreSQL's own types consist of its own. A table has many expressions, and the caller holds a lock on it.
+    others = [oid for oid in oids if oid >= FIRST_OID]
+    if not others:
+        return
+    for _, name, owner in connection.execute(_TYPES, {"oids": others, "first": FIRST_OID}).fetchall():
         yield f"the type {name} of {owner}"
 
 

@@ -66,7 +66,8 @@ def show(healthy: tuple[Raddb, str, Path], *arguments: str) -> tuple[int, str]:
 
 def test_all_well_fits_on_one_screen(healthy: tuple[Raddb, str, Path]) -> None:
     code, text = show(healthy, "--strict")
-    lines = text.rstrip("\n").split("\n")
+    # On a busy machine a check that takes long is named while it runs.
+    lines = [line for line in text.rstrip("\n").split("\n") if not line.startswith("waiting for ")]
     assert code == 0, text
     assert len(lines) < ROWS, text
     assert max(map(len, lines)) <= COLUMNS, text

@@ -1,0 +1,137 @@
+"""Keys: shown once, rotated with two at once, ended at once, slowed, and never in a log."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.commands import radmeter, refused, run
+from support.http_server import HttpServer, add_key
+from support.logins import as_role, login_role
+from support.processes import until
+from support.servers import Connection
+
+from radmeter.keys.text import PATTERN, made, parsed
+
+
+def test_a_key_is_shown_once_and_not_kept(database: str, tenants: Connection) -> None:
+    done = radmeter(
+        database, "keys", "add", "portal", "--role", "tenant:acme", "--rate", "5/s", "--expires", "90d"
+    )
+    text = done.output.strip()
+    key = parsed(text)
+    assert key is not None, done
+    listed = run(database, "keys", "list", "--format", "json")
+    assert '"name": "portal"' in listed
+    assert '"rate": "5/s"' in listed
+    for row in tenants.execute("SELECT row_to_json(each)::text FROM radmeter.api_keys AS each"):
+        assert key.secret not in row[0]
+    for row in tenants.execute("SELECT detail::text FROM audit_log WHERE action LIKE 'keys %'"):
+        assert key.secret not in row[0]
+        assert key.sha256.hex() not in row[0]
+
+
+def test_mistakes_are_explained(database: str, tenants: Connection) -> None:
+    run(database, "keys", "add", "one", "--role", "reader")
+    assert "already" in refused(database, "keys", "add", "one", "--role", "reader")
+    assert "tenant:NAME" in refused(database, "keys", "add", "two", "--role", "boss")
+    assert "no tenant 'x'" in refused(database, "keys", "add", "two", "--role", "tenant:x")
+    assert "300/min" in refused(database, "keys", "add", "two", "--role", "reader", "--rate", "many")
+    assert "90d" in refused(database, "keys", "add", "two", "--role", "reader", "--expires", "soon")
+    assert "keys list" in refused(database, "keys", "rotate", "two")
+    assert "keys list" in refused(database, "keys", "revoke", "two")
+
+
+def test_a_noc_adds_keys_that_read_only(database: str, tenants: Connection) -> None:
+    with login_role(tenants, "radmeter_noc") as login:
+        mine = as_role(database, login)
+        run(mine, "keys", "add", "screen", "--role", "reader")
+        for role in ("noc", "billing", "tenant:acme"):
+            assert "only a member of" in refused(mine, "keys", "add", "more", "--role", role)
+        run(database, "keys", "add", "desk", "--role", "noc")
+        assert "only a member of" in refused(mine, "keys", "rotate", "desk")
+        run(mine, "keys", "revoke", "desk")
+
+
+def test_a_rotated_key_holds_beside_the_new_one(api: HttpServer, database: str, tenants: Connection) -> None:
+    old = add_key(tenants, "portal", "reader")
+    assert api.get("/plans", old).status == 200
+    new = run(database, "keys", "rotate", "portal").strip()
+    assert new != old
+    assert [api.get("/plans", each).status for each in (old, new)] == [200, 200]
+    third = run(database, "keys", "rotate", "portal", "--overlap", "0h").strip()
+    until("the second key has ended", lambda: api.get("/plans", new).status == 401, 30)
+    assert [api.get("/plans", each).status for each in (old, third)] == [200, 200]
+    run(database, "keys", "revoke", "portal")
+    until("all keys of the name have ended", lambda: api.get("/plans", third).status == 401, 30)
+    assert api.get("/plans", old).status == 401
+
+
+def test_a_key_ends_when_it_expires(api: HttpServer, tenants: Connection) -> None:
+    ends = datetime.now().astimezone() + timedelta(seconds=3)
+    key = add_key(tenants, "short", "reader", expires_at=ends)
+    assert api.get("/plans", key).status == 200
+    until("the key has expired", lambda: api.get("/plans", key).status == 401, 30)
+    assert datetime.now().astimezone() >= ends
+
+
+def test_a_key_over_its_rate_waits(api: HttpServer, tenants: Connection) -> None:
+    key = add_key(tenants, "slow", "reader", rate="3/min")
+    answers = [api.get("/plans", key) for _ in range(4)]
+    assert [each.status for each in answers] == [200, 200, 200, 429]
+    assert answers[0].headers["ratelimit-policy"] == '"key";q=3;w=60'
+    assert answers[0].headers["ratelimit"].startswith('"key";r=2;t=')
+    assert answers[3].kind == "rate-limited"
+    assert 1 <= int(answers[3].headers["retry-after"]) <= 20
+
+
+def test_an_address_that_tries_keys_is_slowed(api: HttpServer, tenants: Connection) -> None:
+    known = add_key(tenants, "known", "reader")
+    assert api.get("/plans", known).status == 200
+    answers = [api.get("/plans", made().text) for _ in range(30)]
+    assert answers[0].status == 401
+    assert (answers[-1].status, answers[-1].kind) == (429, "too-many-failures")
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    # A key that is in use goes on.
+    assert api.get("/plans", known).status == 200
+
+
+def test_the_last_use_is_noted(api: HttpServer, tenants: Connection) -> None:
+    key = add_key(tenants, "used", "reader")
+    api.get("/plans", key)
+    assert tenants.execute(
+        "SELECT last_used_at = date_trunc('minute', last_used_at) FROM radmeter.api_keys WHERE name = 'used'"
+    ).fetchone() == (True,)
+
+
+def test_no_log_has_a_secret(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection, api_dsn: str, tmp_path: Path
+) -> None:
+    wrong = made().text
+    for key in (*keys.values(), wrong):
+        api.get("/plans", key)
+        # People put it where it does not belong.
+        api.get(f"/routers?key={key}", key)
+        api.get(f"/{key}", key)
+        api.request("GET", f"/{key}/x", key)
+        api.request(
+            "POST", "/api/v1/users/alice/top-ups", key, body={"bytes": key}, headers={"Idempotency-Key": key}
+        )
+    assert api.stop() == 0
+    log = api.text()
+    assert "key=noc GET /api/v1/plans 200" in log
+    for key in (*keys.values(), wrong):
+        assert PATTERN.fullmatch(key)
+        assert key.split("_")[2] not in log
+    assert re.search("rm_[0-9A-Za-z]{8}_\\*\\*\\*", log)
+    assert (tmp_path / "http.key").read_text().strip() not in log
+    assert (tmp_path / "http.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text[:-1], lambda text: text + "A", lambda text: text.upper()]
+)
+def test_a_mistyped_key_is_none(change: object) -> None:
+    assert callable(change)
+    assert parsed(change(made().text)) is None

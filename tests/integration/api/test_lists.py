@@ -1,0 +1,150 @@
+"""Lists: pages by cursors while rows come, files of CSV, and answers that have not changed."""
+
+import csv
+import io
+from collections.abc import Mapping
+
+from support.http_server import HttpServer
+from support.servers import Connection
+
+SESSIONS = """
+INSERT INTO radacct (acctsessionid, acctuniqueid, username, router_id, nasipaddress, acctstarttime, acctupdatetime,
+                     acctinputoctets, acctoutputoctets)
+SELECT 'more ' || number, 'more ' || number, %(name)s, 201, '10.9.9.9',
+       timestamptz '2026-02-01' + number * interval '1 minute', timestamptz '2026-02-01', number, 2 * number
+FROM generate_series(%(first)s::integer, %(last)s::integer) AS number"""
+
+
+def test_a_list_of_sessions_has_what_others_script_against(api: HttpServer, keys: Mapping[str, str]) -> None:
+    answer = api.get("/sessions?open=true&username=alice&router=203&limit=1", keys["reader"])
+    assert answer.status == 200, answer
+    assert answer.json()["next"] is None
+    (session,) = answer.json()["items"]
+    assert (session["username"], session["router_id"], session["router"]) == ("alice", 203, "acme hall")
+    assert (session["bytes_in"], session["started_at"]) == (1, "2026-01-03T10:00:00Z")
+    assert session["calling_station_id"] == "device of alice"
+    assert api.get("/sessions?router=acme%20hall", keys["reader"]).json()["items"][0]["router_id"] == 203
+    assert api.get("/sessions?router=nowhere", keys["reader"]).status == 404
+    assert api.get("/sessions?open=false", keys["reader"]).json()["items"] == []
+    # A tenant does not see whose device it is.
+    (own,) = api.get("/sessions", keys["tenant:acme"]).json()["items"]
+    assert (own["username"], own["calling_station_id"]) == ("alice", None)
+
+
+def test_pages_miss_nothing_and_repeat_nothing_while_sessions_come(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    for filters in ("", "&username=carol"):
+        tenants.execute("DELETE FROM radacct WHERE username = 'carol'")
+        tenants.execute(SESSIONS, {"name": "carol", "first": 1, "last": 25})
+        there = {
+            row[0]
+            for row in tenants.execute(
+                "SELECT radacctid FROM radacct WHERE %s OR username = 'carol'", (not filters,)
+            )
+        }
+        found, cursor, pages = [], None, 0
+        while True:
+            path = f"/sessions?limit=7{filters}" + (f"&cursor={cursor}" if cursor else "")
+            page = api.get(path, keys["reader"]).json()
+            assert len(page["items"]) == 7 or page["next"] is None
+            found += [each["id"] for each in page["items"]]
+            pages += 1
+            # New ones come before the first page: those that were there are each seen once.
+            tenants.execute(SESSIONS, {"name": "carol", "first": 100 * pages, "last": 100 * pages + 3})
+            cursor = page["next"]
+            if cursor is None:
+                break
+        assert pages >= 4
+        assert len(found) == len(set(found))
+        assert set(found) == there
+
+
+def test_a_cursor_is_of_its_list_filters_and_rows(api: HttpServer, keys: Mapping[str, str]) -> None:
+    cursor = api.get("/routers?limit=1", keys["reader"]).json()["next"]
+    assert api.get(f"/routers?limit=3&cursor={cursor}", keys["reader"]).json()["items"][0]["id"] == 202
+    others = (
+        ("reader", f"/routers?limit=1&status=active&cursor={cursor}"),
+        ("reader", f"/plans?cursor={cursor}"),
+        ("tenant:acme", f"/routers?cursor={cursor}"),
+        ("reader", f"/routers?cursor={cursor[:-2]}AA"),
+        ("reader", f"/routers?cursor=A{cursor}"),
+        ("reader", "/routers?cursor="),
+        ("reader", "/routers?cursor=%C3%A4"),
+    )
+    for role, path in others:
+        answer = api.get(path, keys[role])
+        assert (answer.status, answer.kind) == (400, "bad-request"), path
+
+
+def test_what_a_list_does_not_know_is_refused(api: HttpServer, keys: Mapping[str, str]) -> None:
+    for query in (
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "offset=5",
+        "limit=1&limit=2",
+        "name=a%00b",
+        "name=%FF",
+        "&&=",
+        "mac=1",
+    ):
+        answer = api.get(f"/routers?{query}", keys["reader"])
+        assert (answer.status, answer.kind) == (400, "bad-request"), query
+    assert api.get("/routers/201/days?from=2026-01-02&to=2026-01-01", keys["reader"]).status == 400
+    assert api.get("/routers/x/days", keys["reader"]).status == 400
+    assert api.get("/routers/99999999999999999999/days", keys["reader"]).status == 400
+
+
+def test_days_are_those_between_both_ends(api: HttpServer, keys: Mapping[str, str]) -> None:
+    days = api.get("/routers/203/days?from=2026-01-03&to=2026-01-04", keys["reader"]).json()
+    assert [(each["usage_date"], each["bytes_in"], each["bytes_out"]) for each in days["items"]] == [
+        ("2026-01-03", 3, 3),
+        ("2026-01-04", 77700004, 77700004),
+    ]
+    assert days["next"] is None
+
+
+def test_a_list_as_csv_has_all_rows_and_no_formula(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    tenants.execute(SESSIONS, {"name": "=cmd|' /C calc'!A0", "first": 1, "last": 2500})
+    answer = api.get("/sessions?format=csv&router=201", keys["reader"])
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["content-disposition"] == 'attachment; filename="sessions.csv"'
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    assert len(rows) == 2500
+    assert {row["username"] for row in rows} == {"'=cmd|' /C calc'!A0"}
+    assert sum(int(row["bytes_in"]) for row in rows) == sum(range(2501))
+
+
+def test_what_has_not_changed_is_not_sent_again(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    for encoding in ("gzip", "identity"):
+        first = api.get("/routers", keys["reader"], Accept_Encoding=encoding)
+        tag = first.headers["etag"]
+        again = api.get("/routers", keys["reader"], Accept_Encoding=encoding, If_None_Match=tag)
+        assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag.replace("-gzip", ""))
+    tenants.execute("UPDATE routers SET name = 'another' WHERE id = 201")
+    assert api.get("/routers", keys["reader"], If_None_Match=tag).status == 200
+    assert (
+        api.get("/routers", keys["reader"], If_None_Match=tag).headers["vary"]
+        == "Accept-Encoding, Authorization"
+    )
+
+
+def test_head_has_the_headers_and_no_body(api: HttpServer, keys: Mapping[str, str]) -> None:
+    got = api.get("/routers/201", keys["reader"])
+    head = api.request("HEAD", "/api/v1/routers/201", keys["reader"])
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-length"] == got.headers["content-length"]
+    refused = api.request("DELETE", "/api/v1/routers/201", keys["reader"])
+    assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_there_may_be_no_archived_month(api: HttpServer, keys: Mapping[str, str]) -> None:
+    answer = api.get("/sessions/archived?username=alice", keys["noc"])
+    assert (answer.status, answer.json()) == (200, {"items": [], "next": None})
+    assert api.get("/sessions/archived?format=csv", keys["noc"]).status == 400
