@@ -159,7 +159,7 @@ class Cut:
             if number == self._place:
                 raise StoreError("killed")
             number += 1
-            return execute(*args, **kwargs)  # type: ignore[arg-type] # as they came
+            return execute(*args, **kwargs)  # type: ignore[call-overload] # as they came
 
         self._connection.execute = counted  # type: ignore[assignment,method-assign] # until the end of the look
         try:
