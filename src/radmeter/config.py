@@ -110,6 +110,12 @@ def _networks(text: str) -> Networks:
         raise ValueError("networks such as 10.20.0.0/16, fd00::/8, separated by commas") from None
 
 
+def _proxy_role(text: str) -> str | None:
+    if text in ("reader", "noc"):
+        return text
+    raise ValueError("reader or noc")
+
+
 class Listen(NamedTuple):
     """An address and a TCP port to listen on. As text it is ``127.0.0.1:8320`` or ``[::1]:8320``."""
 
@@ -462,6 +468,22 @@ class Settings:
             "private networks to which webhooks may be sent, separated by commas; empty: none",
         )
     )
+    metrics_routers: int = field(
+        metadata=_about(
+            "RADMETER_METRICS_ROUTERS",
+            "0",
+            _integer(0, 1000),
+            "active routers that have metrics of their own, those with the lowest numbers; 0: none",
+        )
+    )
+    log_format: Literal["text", "json"] = field(
+        metadata=_about(
+            "RADMETER_LOG_FORMAT",
+            "text",
+            _choice("text", "json"),
+            "text: lines for people; json: an object a line, for programs that collect logs",
+        )
+    )
     alerts_file: Path | None = field(
         metadata=_about(
             "RADMETER_ALERTS_FILE",
@@ -495,6 +517,14 @@ class Settings:
             "",
             _networks,
             "networks of proxies before `radmeter serve`, whose X-Forwarded-For and -User are believed; empty: none",
+        )
+    )
+    http_proxy_role: str | None = field(
+        metadata=_about(
+            "RADMETER_HTTP_PROXY_ROLE",
+            "",
+            _proxy_role,
+            "what those may do on the pages whom X-Forwarded-User names: reader or noc; empty: they log in with a key",
         )
     )
     http_pool: int = field(

@@ -13,19 +13,28 @@ from typing import TYPE_CHECKING
 import click
 
 from radmeter.errors import OutputError, os_reason
+from radmeter.json_events import JsonFormatter, level_of
 from radmeter.printable import escaped_json, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 COLUMNS_WITHOUT_TERMINAL = 200
+# The name of what commands say on standard error, in a log of JSON.
+LOGGER = "radmeter"
+
+_json = False
+_handler: logging.Handler | None = None
 
 
 def say(*lines: str, err: bool = False) -> None:
     """Print lines to standard output, or to standard error. A line break within a line is written out.
 
-    Without lines, print an empty one.
+    Without lines, print an empty one. In a log of JSON (`log_as`), what goes to standard error is one event.
     """
+    if err and _json:
+        _event("\n".join(lines))
+        return
     for line in lines or ("",):
         _write(printable(line) + "\n", err=err)
 
@@ -103,10 +112,11 @@ def settle() -> None:
 def is_live(*, err: bool = False) -> bool:
     """Return whether standard output, or standard error, may get more than plain lines: colors, bars, a pager.
 
-    It must be a terminal that can show them, and the user must not have set NO_COLOR.
+    It must be a terminal that can show them, the user must not have set NO_COLOR, and standard error must not be a log
+    of JSON.
     """
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
-    return is_terminal(err=err) and not plain
+    return is_terminal(err=err) and not plain and not (err and _json)
 
 
 def is_terminal(*, err: bool = False) -> bool:
@@ -181,7 +191,10 @@ def _shown_in_pager(text: str, chop: bool) -> bool:
 
 
 def say_above(console: "Console", *lines: str) -> None:
-    """Print lines above what a console shows live."""
+    """Print lines above what a console shows live. In a log of JSON, those of standard error are events."""
+    if _json and console.stderr:
+        say(*lines, err=True)
+        return
     for line in lines:
         with _writing(console.stderr):
             console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
@@ -219,13 +232,45 @@ def prepare() -> None:
         # A terminal that is not UTF-8 cannot show every name. Better an escape than a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    global _handler
+    _handler = logging.StreamHandler(sys.stderr)
+    logging.basicConfig(handlers=[_handler], level=logging.INFO)
+    # Errors in settings come before the settings are known.
+    log_as("json" if os.environ.get("RADMETER_LOG_FORMAT") == "json" else "text")
     sys.excepthook = _report
 
 
+def log_as(log_format: str) -> None:
+    """Write the log, and all that goes to standard error, as ``text`` for people or as ``json``, an object a line."""
+    global _json
+    _json = log_format == "json"
+    if _handler is not None:
+        _handler.setFormatter(
+            JsonFormatter() if _json else LogFormatter("%(asctime)s %(levelname)s %(message)s")
+        )
+    logging.captureWarnings(_json)
+
+
+def _event(text: str, level: int | None = None, error: BaseException | None = None) -> None:
+    if not text:
+        return
+    first = next((line for line in text.split("\n") if line.startswith("error: ")), text)
+    record = logging.LogRecord(
+        LOGGER,
+        level_of(first) if level is None else level,
+        __file__,
+        0,
+        text.removeprefix("error: ").removeprefix("problem: "),
+        None,
+        None if error is None else (type(error), error, error.__traceback__),
+    )
+    _write(JsonFormatter().format(record) + "\n", err=True)
+
+
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if _json:
+        _event(f"{kind.__name__}: {error}", logging.CRITICAL, error)
+        return
     text = "".join(traceback.format_exception(kind, error, trace))
     say(*text.rstrip("\n").split("\n"), err=True)
 

@@ -47,6 +47,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "sessions": (),
     "top": ("--count", "1", "--seconds", "0.2"),
     "status": ("--sample", "0"),
+    "metrics": (),
     "doctor": ("--only", "connection"),
     "verify": ("--repair", "--yes"),
     "jobs close-stale": (),

@@ -24,7 +24,7 @@ PACKAGES = (
     *("freeradius", "freeradius-python3", "freeradius-postgresql", "freeradius-utils"),
     *("postgresql", "pgbouncer", "haproxy", "pgbackrest", "patroni", "python3-etcd"),
     *("etcd-server", "etcd-client"),
-    *("systemd", "logrotate"),
+    *("systemd", "logrotate", "prometheus"),
 )
 PLACE = f"{SHARED}/radmeter"
 INTERRUPTED = 128 + signal.SIGINT

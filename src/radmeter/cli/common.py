@@ -39,6 +39,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # A standby that is less far behind is not worth a word.
 BEHIND_SECONDS = 1.0
 
+LOG_FORMAT = "log_format"
+
 # The key of `--raw` in click's context.
 RAW = "radmeter.raw"
 
@@ -273,14 +275,18 @@ def with_settings(*names: str, trial: bool = False) -> Callable[[F], F]:
     """Pass the `Settings` in force to the command as its first argument, with an option for each setting in `names`.
 
     An option wins over its environment variable, and that over the configuration file. Without names the command takes
-    no option but --config. `trial`: the command does not read the file of an installation unless the file is named.
+    no option but --config and --log-format.
+
+    `trial`: the command does not read the file of an installation unless the file is named.
     """
 
     def decorate(function: F) -> F:
         @wraps(function)
         def wrapper(*args: Any, config_file: str | None, **kwargs: Any) -> Any:
-            overrides = {name: kwargs.pop(name) for name in names}
+            overrides = {name: kwargs.pop(name) for name in (*names, LOG_FORMAT) if name in kwargs}
             context = click.get_current_context()
+            if overrides.get(LOG_FORMAT) is None:
+                overrides[LOG_FORMAT] = config_option.log_format(context)
             settings = Settings.load(
                 config=config_option.named(context, config_file, trial=trial),
                 uses=names,
@@ -288,6 +294,7 @@ def with_settings(*names: str, trial: bool = False) -> Callable[[F], F]:
                 **overrides,
             )
             deadline.use(settings.answer_seconds)
+            output.log_as(settings.log_format)
             try:
                 return function(settings, *args, **kwargs)
             except BrokenPipeError:
@@ -300,12 +307,14 @@ def with_settings(*names: str, trial: bool = False) -> Callable[[F], F]:
 
         command: Any = config_option.config_option(wrapper)
         for setting in reversed(ALL):
-            if setting.name in names:
+            # Each command takes it. Those that log as services show it.
+            if setting.name in names or setting.name == LOG_FORMAT:
                 command = click.option(
                     setting.option,
                     setting.name,
                     envvar=None,
                     metavar=setting.name.upper(),
+                    hidden=setting.name not in names,
                     help=f"{_sentence(setting.meaning)}.  [env: {setting.variable}]",
                 )(command)
         return cast(F, command)

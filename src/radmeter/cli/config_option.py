@@ -9,8 +9,9 @@ import click
 from radmeter.plugin.config_file import INSTALLED_FILE, VARIABLE, checkout
 
 F = TypeVar("F", bound=Callable[..., Any])
-# The key of a --config before the command in click's context.
+# The keys of a --config and a --log-format before the command in click's context.
 _BEFORE = "radmeter.config"
+_LOG_FORMAT = "radmeter.log_format"
 
 
 def config_option(function: F) -> F:
@@ -23,9 +24,25 @@ def config_option(function: F) -> F:
     )(function)
 
 
-def keep(context: click.Context, config_file: str | None) -> None:
-    """Keep the file that was named before the command."""
+def log_format_option(function: F) -> F:
+    """Add the option --log-format before the command, as `log_format`."""
+    return click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        help="How the log, and all else on standard error, is written.  [env: RADMETER_LOG_FORMAT; default: text]",
+    )(function)
+
+
+def keep(context: click.Context, config_file: str | None, log_format: str | None) -> None:
+    """Keep the file and the format that were named before the command."""
     context.meta[_BEFORE] = config_file
+    context.meta[_LOG_FORMAT] = log_format
+
+
+def log_format(context: click.Context) -> str | None:
+    """Return the format of the log that was named before the command; None: none was."""
+    found: str | None = context.meta.get(_LOG_FORMAT)
+    return found
 
 
 def named(context: click.Context, config_file: str | None, *, trial: bool) -> str | None:

@@ -43,6 +43,7 @@ def jobs() -> None:
     "archive_directory",
     "coa_key_file",
     "webhook_networks",
+    "log_format",
     "alerts_file",
 )
 def run(settings: Settings) -> None:

@@ -102,6 +102,10 @@ SECTIONS = {
             "radmeter.cli.audit:audit",
             "Show what people changed by hand, and check that no line of it was changed or removed.",
         ),
+        "metrics": (
+            "radmeter.cli.metrics:metrics",
+            "Print the metrics of the database and of this host's journal, as Prometheus reads them.",
+        ),
         "journal": (
             "radmeter.cli.journal:journal",
             "Show the journal's segments, acknowledge what is missing, and save damaged or orphaned segments.",
@@ -212,9 +216,10 @@ class LazyGroup(Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="radmeter")
+@config_option.log_format_option
 @config_option.config_option
 @click.pass_context
-def cli(context: click.Context, config_file: str | None) -> None:
+def cli(context: click.Context, config_file: str | None, log_format: str | None) -> None:
     """Exact usage counters from RADIUS accounting: FreeRADIUS plugin, shipper and PostgreSQL triggers.
 
     \b
@@ -226,7 +231,9 @@ def cli(context: click.Context, config_file: str | None) -> None:
 
     Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong options or settings.
     """
-    config_option.keep(context, config_file)
+    config_option.keep(context, config_file, log_format)
+    if log_format is not None:
+        output.log_as(log_format)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -35,7 +35,15 @@ Examples:
 """,
 )
 @with_settings(
-    "state", "dsn", "journal", "batch_records", "batch_ms", "kept_hours", "kept_bytes", "left_out_bytes"
+    "state",
+    "dsn",
+    "journal",
+    "batch_records",
+    "batch_ms",
+    "kept_hours",
+    "kept_bytes",
+    "left_out_bytes",
+    "log_format",
 )
 @click.option("--until-empty", is_flag=True, help="Stop when nothing is left in the journal.")
 @click.option(

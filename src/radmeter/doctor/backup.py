@@ -3,15 +3,13 @@
 A database that is restored from a backup lacks the packets since then. They come back from the kept segments.
 """
 
-import json
-import shutil
-import subprocess
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from radmeter.database import backups
+from radmeter.database.backups import Backup
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
@@ -20,16 +18,6 @@ from radmeter.ingest.kept_segments import limit_in_force
 from radmeter.units import counted, duration, human_bytes
 
 tell = Teller("backup")
-
-PGBACKREST_SECONDS = 10.0
-
-
-class Backup(NamedTuple):
-    """A backup that pgBackRest knows: when it ended (seconds since 1970), its label, and the name of its stanza."""
-
-    at: float
-    label: str
-    stanza: str
 
 
 class Kept(NamedTuple):
@@ -118,38 +106,8 @@ def _kept(journal: Path) -> Kept:
 
 def _newest(context: Context) -> Backup | None:
     """Return the newest backup that pgBackRest shows on this machine, of this database if it says which it has."""
-    if shutil.which("pgbackrest") is None:
-        return None
-    try:
-        done = subprocess.run(
-            ["pgbackrest", "--log-level-file=off", "info", "--output=json"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PGBACKREST_SECONDS,
-            check=False,
-        )
-        stanzas = json.loads(done.stdout) if done.returncode == 0 else []
-    except (OSError, subprocess.TimeoutExpired, ValueError):
-        return None
-    return newest_of(stanzas, _system_identifier(context))
-
-
-def newest_of(stanzas: Sequence[dict[str, Any]], system: int | None) -> Backup | None:
-    """Return the newest backup without error in the output of `pgbackrest info`; None if there is none.
-
-    Parameters
-    ----------
-    system
-        The server's system identifier. Backups of other servers do not count. None: it is not known, so all count.
-    """
-    found = []
-    for stanza in stanzas:
-        systems = {each.get("id"): each.get("system-id") for each in stanza.get("db", [])}
-        for backup in stanza.get("backup", []):
-            of = systems.get(backup.get("database", {}).get("id"))
-            if not backup.get("error") and (system is None or of == system):
-                found.append(Backup(float(backup["timestamp"]["stop"]), backup["label"], stanza["name"]))
-    return max(found, default=None)
+    found = backups.stanzas()
+    return backups.newest_of(found, _system_identifier(context)) if found else None
 
 
 def _system_identifier(context: Context) -> int | None:

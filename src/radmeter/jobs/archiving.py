@@ -99,6 +99,7 @@ class ArchivingByAge:
         connection.execute(BEGUN, (JOB, shlex.join(command)))
         # The connection string has the password already.
         environment = {**os.environ, "RADMETER_DSN": self._dsn, "RADMETER_PASSWORD_FILE": ""}
+        environment["RADMETER_LOG_FORMAT"] = "text"  # `_reason` reads it
         if self._config is not None:
             environment[VARIABLE] = str(self._config)
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 # `_forget` closes it

@@ -14,7 +14,7 @@ import psycopg
 
 from radmeter.adoption import backfill
 from radmeter.billing import assignments
-from radmeter.database.connection import connect, translated_errors
+from radmeter.database.connection import connect, explained_errors, translated_errors
 from radmeter.database.transactions import TransactionsConnection
 from radmeter.errors import StoreError
 from radmeter.jobs import retention
@@ -30,6 +30,12 @@ from radmeter.units import counted
 log = logging.getLogger(__name__)
 
 STANDBY_SECONDS = 5.0
+
+# For monitoring: when each job succeeded last. A job that fails ends the round, and what follows is not noted either.
+DONE = """
+INSERT INTO radmeter.job_result AS result (job, command, succeeded_at) VALUES (%s, 'jobs run', clock_timestamp())
+ON CONFLICT (job) DO UPDATE SET
+    command = excluded.command, succeeded_at = excluded.succeeded_at, failed_at = NULL, error = NULL"""
 
 
 class Worker(Protocol):
@@ -107,6 +113,12 @@ def run(
             stop.wait(STANDBY_SECONDS)
 
 
+def _done(connection: psycopg.Connection, job: str) -> None:
+    """Note that a job succeeded."""
+    with explained_errors("radmeter_owner"):
+        connection.execute(DONE, (job,))
+
+
 def _run_while_leader(
     connection: psycopg.Connection,
     lease: Lease,
@@ -118,12 +130,15 @@ def _run_while_leader(
     while not stop.is_set():
         if made := ensure_partitions(connection):
             log.info("%s made", counted(made, "partition"))
+        _done(connection, "partitions")
         if closed := close_waiting(connection):
             log.info("%s closed that waited for the partition of their month", counted(closed, "session"))
         if settled := settle_history(connection):
             log.info("%s that changed hands moved the usage", counted(settled, "adopted session"))
+        _done(connection, "history")
         if moved := assignments.apply(connection):
             log.info("%s changed tenants today", counted(moved, "router"))
+        _done(connection, "assignments")
         # Wait before closing sessions. After an outage of the database, its interims are still in the journals, and
         # all sessions look stale until the shippers have caught up.
         if _wait(lease, stop, interval_seconds):
@@ -132,10 +147,13 @@ def _run_while_leader(
             log.info("%s", lagging)
         if closed := close_stale(connection, stale_minutes):
             log.info("%s closed", counted(closed, "stale session"))
+        _done(connection, "close-stale")
         for kind, reason, rows in retention.expire(connection, stopping=stop.is_set):
             log.info("%s of the kind %s removed because of the %s", counted(rows, "row"), kind, reason)
+        _done(connection, "expire")
         if cleared := clear_old(connection, stopping=stop.is_set):
             log.info("%s cleared of personal attributes", counted(cleared, "old session"))
+        _done(connection, "clear-personal")
         if archiving is not None:
             archiving.step(connection)
 

@@ -29,6 +29,18 @@ SELECT NULL, router_id, router.name, usage_date, counted_in, recomputed_in, coun
 FROM radmeter.router_differences(%(from)s, %(to)s, %(router_ids)s) AS difference
 LEFT JOIN public.routers AS router ON router.id = router_id"""
 
+# For monitoring. The number comes first in the text.
+MAY_NOTE = """
+SELECT current_setting('transaction_read_only') = 'off'
+   AND has_table_privilege('radmeter.job_result', 'INSERT') AND has_table_privilege('radmeter.job_result', 'UPDATE')"""
+NOTE = """
+INSERT INTO radmeter.job_result AS result (job, command, succeeded_at, failed_at, error)
+SELECT 'verify', 'verify', CASE WHEN %(differ)s = 0 THEN clock_timestamp() END,
+       CASE WHEN %(differ)s > 0 THEN clock_timestamp() END,
+       CASE WHEN %(differ)s > 0 THEN %(differ)s || ' counters differ' END
+ON CONFLICT (job) DO UPDATE SET succeeded_at = coalesce(excluded.succeeded_at, result.succeeded_at),
+    failed_at = excluded.failed_at, error = excluded.error"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
@@ -163,3 +175,12 @@ def _compare(
     row = connection.execute(counted.encode(), scope.values).fetchone()
     found = [Difference._make(each) for each in connection.execute(differences.encode(), scope.values)]
     return (row[0] if row else 0), found
+
+
+def note(connection: Connection, differ: int) -> bool:
+    """Note for monitoring how many counters differ now. Return whether the role may: it needs radmeter_owner."""
+    with explained_errors("radmeter_owner"):
+        if connection.execute(MAY_NOTE.encode()).fetchone() != (True,):
+            return False
+        connection.execute(NOTE.encode(), {"differ": differ})
+    return True

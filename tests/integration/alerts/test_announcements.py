@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -154,14 +155,14 @@ class Cut:
         number = 0
         execute = self._connection.execute
 
-        def counted(*args: object, **kwargs: object) -> object:
+        def counted(*args: Any, **kwargs: Any) -> Any:
             nonlocal number
             if number == self._place:
                 raise StoreError("killed")
             number += 1
-            return execute(*args, **kwargs)  # type: ignore[call-overload] # as they came
+            return execute(*args, **kwargs)
 
-        self._connection.execute = counted  # type: ignore[assignment,method-assign] # until the end of the look
+        self._connection.execute = counted  # type: ignore[method-assign] # until the end of the look
         try:
             evaluator.tick()
             self.done = True

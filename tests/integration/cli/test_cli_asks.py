@@ -64,6 +64,7 @@ WITHOUT = {
     "sessions": READS,
     "top": READS,
     "status": READS,
+    "metrics": READS,
     "doctor": READS,
     "config": READS,
     "limits list": READS,

@@ -106,6 +106,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "users import": ("{directory}/users.csv",),
     "quota over": (),
     "status": ("--sample", "0"),
+    "metrics": (),
     "backfill": ("--yes",),
     "backfill --status": (),
     "backfill --redo": ("--yes",),

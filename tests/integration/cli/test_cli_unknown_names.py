@@ -235,6 +235,7 @@ FREE = {
     "freeradius install --cache": "a server: tests/acceptance/test_freeradius_install.py",
     "--raddb": "a directory",
     "--plot": "a file",
+    "--textfile": "a file",
     "-o": "a file",
     "--month": "a month without usage is as good as any",
     "--with": "the same",

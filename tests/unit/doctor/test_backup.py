@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from radmeter.doctor.backup import Backup, newest_of
+from radmeter.database.backups import Backup, newest_of
 
 # `pgbackrest info --output=json` of 2.45, shortened.
 STANZA: dict[str, Any] = {

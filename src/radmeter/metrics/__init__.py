@@ -1,0 +1,1 @@
+"""What monitoring sees: figures of the database and of this host's journal, for Prometheus and for /readyz."""

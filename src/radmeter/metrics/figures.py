@@ -1,0 +1,310 @@
+"""Takes all numbers once: those of the database by one statement, and those of the journal of this host.
+
+Whoever shows them (Prometheus, /readyz, a page) gets the same reading for `CACHED_SECONDS`.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from radmeter.database import backups
+from radmeter.database.connection import Connection, connect, explained_errors
+from radmeter.database.deadline import Deadline
+from radmeter.errors import RadmeterError, StoreError
+from radmeter.metrics import journal_figures, reasons
+from radmeter.metrics.journal_figures import JournalFigures
+from radmeter.metrics.statement import (
+    BEFORE,
+    FIGURES,
+    FOLDED_SECONDS,
+    MOST_NODES,
+    MOST_ROWS,
+    MOST_STATEMENTS,
+    NO_STATEMENTS,
+    OPTIONAL,
+    ROUND_TRIPS,
+    STATEMENTS,
+)
+from radmeter.metrics.tally import Increases, Tally
+
+log = logging.getLogger(__name__)
+
+CACHED_SECONDS = 5.0
+# A frozen server does not obey statement_timeout.
+ANSWER_SECONDS = 8.0
+# pgBackRest is asked in a thread of its own: it may take long.
+BACKUP_SECONDS = 300.0
+# The series of one router are a dozen; Prometheus keeps each for weeks.
+MOST_ROUTERS = 1000
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Counters that began at zero with this process. Octets and round trips are pairs and buckets."""
+
+    octets: tuple[float, ...]
+    rejected: Mapping[str, float]
+    anomalies: Mapping[str, float]
+    decisions: Mapping[str, float]
+    requests: Mapping[tuple[str, str], float]
+    round_trips: Mapping[int, float]
+    round_trip_seconds: float
+    router_octets: Mapping[int, tuple[float, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """One reading.
+
+    Attributes
+    ----------
+    database
+        What the statement gave, by name; None: the database did not answer, and `fault` says why.
+    counts
+        The counters of this process. None: there has been no reading yet.
+    clock_skew
+        By how many seconds the database's clock is ahead of this host's.
+    seconds
+        How long the database took.
+    journal
+        This host's journal; None: it has none, or it cannot be read, and `journal_fault` says why.
+    database_is_here
+        Whether the database is on this host, so that its disk is seen.
+    backup_at
+        When the newest backup ended that pgBackRest knows here, in seconds since 1970.
+    """
+
+    database: Row | None = None
+    fault: str | None = None
+    counts: Counts | None = None
+    clock_skew: float | None = None
+    seconds: float | None = None
+    journal: JournalFigures | None = None
+    journal_fault: str | None = None
+    database_is_here: bool = False
+    backup_at: float | None = None
+    failures: int = 0
+    read_at: float = field(default_factory=time.time)
+
+
+class Source:
+    """Reads the figures. Any number of threads may ask; one reads, and the others get the same.
+
+    Parameters
+    ----------
+    dsn
+        The database. None: only the journal is read.
+    journal
+        The directory of this host's journal. None: it is not read.
+    routers
+        How many routers have figures of their own: those with the lowest numbers, so that they stay the same.
+    role
+        The role that reads, if the login does not have its rights by itself.
+    backups
+        Whether pgBackRest of this host is asked. It may take long, and answers for all databases of its repository.
+    """
+
+    def __init__(
+        self,
+        dsn: str | None,
+        *,
+        journal: Path | None = None,
+        routers: int = 0,
+        role: str | None = None,
+        backups: bool = False,
+        cached_seconds: float = CACHED_SECONDS,
+    ) -> None:
+        self._dsn = dsn
+        self._journal = journal
+        self._routers = min(routers, MOST_ROUTERS)
+        self._role = role
+        self._cached_seconds = cached_seconds
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._statements = NO_STATEMENTS
+        self._last: Figures | None = None
+        self._read_at = -float("inf")
+        self._failures = 0
+        self._backups = _Backups() if backups else None
+        self._since: str | None = None
+        self._from_day: str | None = None
+        self._octets, self._router_octets = Increases(), Increases()
+        self._rejected, self._anomalies, self._decisions = Tally(), Tally(), Tally()
+        self._requests, self._round_trips, self._round_trip_seconds = Tally(), Tally(), Tally()
+        self._counts: Counts | None = None
+
+    def read(self) -> Figures:
+        """Return the figures of now, or of at most `cached_seconds` ago. It raises nothing: a fault is in them."""
+        with self._lock:
+            if self._last is None or time.monotonic() - self._read_at >= self._cached_seconds:
+                self._last = self._read()
+                self._read_at = time.monotonic()
+            return self._last
+
+    def close(self) -> None:
+        """Close the connection. The next reading opens it again."""
+        with self._lock:
+            self._disconnect()
+
+    def _read(self) -> Figures:
+        database: Row | None = None
+        fault = skew = seconds = None
+        if self._dsn is not None:
+            try:
+                began, start = time.time(), time.monotonic()
+                database = self._ask()
+                seconds = time.monotonic() - start
+                # The time between question and answer may look like a difference of the clocks.
+                apart = database["now"] - (began + time.time()) / 2
+                skew = 0.0 if abs(apart) < seconds else apart
+                self._count(database)
+            except RadmeterError as error:
+                self._failures += 1
+                fault = str(error)
+        found, journal_fault = None, None
+        if self._journal is not None:
+            try:
+                found = journal_figures.read(
+                    self._journal, self._connection if database is not None else None
+                )
+            except RadmeterError as error:
+                journal_fault = str(error)
+        return Figures(
+            database=database,
+            fault=fault,
+            counts=self._counts,
+            clock_skew=skew,
+            seconds=seconds,
+            journal=found,
+            journal_fault=journal_fault,
+            database_is_here=self._connection is not None and self._connection.info.host.startswith("/"),
+            backup_at=self._backups.newest() if self._backups else None,
+            failures=self._failures,
+        )
+
+    def _ask(self) -> Row:
+        """Run the statement. A connection that was lost since the last time is opened again."""
+        again = self._connection is not None
+        try:
+            return self._run()
+        except StoreError:
+            self._disconnect()
+            if not again:
+                raise
+        try:
+            return self._run()
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def _run(self) -> Row:
+        with explained_errors("radmeter_reader"):
+            connection = self._connected()
+            connection.execute(BEFORE.encode())
+            if self._role is not None:
+                connection.execute(
+                    psycopg.sql.SQL("SET LOCAL ROLE {}").format(psycopg.sql.Identifier(self._role))
+                )
+            query = FIGURES.replace("{statements}", self._statements)
+            row = connection.execute(
+                query.encode(),
+                {
+                    "since": self._since,
+                    "from_day": self._from_day,
+                    "folded": FOLDED_SECONDS,
+                    "rows": MOST_ROWS,
+                    "nodes": MOST_NODES,
+                    "statements": MOST_STATEMENTS,
+                    "routers": self._routers,
+                    "round_trips": list(ROUND_TRIPS),
+                },
+                prepare=False,  # the planner is to see the values
+            ).fetchone()
+            connection.rollback()
+        assert row is not None
+        found: Row = row[0]
+        return found
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            assert self._dsn is not None
+            connection = connect(
+                self._dsn,
+                autocommit=False,
+                any_pooler=True,
+                deadline=Deadline(ANSWER_SECONDS, ANSWER_SECONDS),
+            )
+            connection.read_only = True
+            self._connection = connection
+            row = connection.execute(OPTIONAL.encode()).fetchone()
+            connection.rollback()
+            schema = row[0] if row else None
+            self._statements = STATEMENTS.format(schema=schema) if schema else NO_STATEMENTS
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _count(self, row: Row) -> None:
+        """Add up what is new in a reading."""
+        self._octets.add(("all", day, (read, sent)) for day, read, sent in row["days"] or ())
+        self._router_octets.add(
+            (router["id"], day, (read, sent))
+            for router in row["own"] or ()
+            for day, read, sent in router["days"] or ()
+        )
+        self._rejected.add((reasons.label(reason), *counts) for reason, *counts in row["rejected"] or ())
+        self._anomalies.add((kind, *counts) for kind, *counts in row["anomalies"] or ())
+        self._decisions.add((kind, *counts) for kind, *counts in row["decisions"] or ())
+        self._requests.add(((act, state), *counts) for act, state, *counts in row["requests"] or ())
+        trips: Sequence[tuple[int, int, int, float, float]] = row["round_trips"] or ()
+        self._round_trips.add((bucket, earlier, later) for bucket, earlier, later, _, _ in trips)
+        self._round_trip_seconds.add(
+            [("all", sum(each[3] for each in trips), sum(each[4] for each in trips))]
+        )
+        self._since, self._from_day = row["since"], row["day"]
+        self._counts = Counts(
+            octets=self._octets.of("all"),
+            rejected=dict(self._rejected.counts),
+            anomalies=dict(self._anomalies.counts),
+            decisions=dict(self._decisions.counts),
+            requests=dict(self._requests.counts),
+            round_trips=dict(self._round_trips.counts),
+            round_trip_seconds=self._round_trip_seconds.counts["all"],
+            router_octets={router["id"]: self._router_octets.of(router["id"]) for router in row["own"] or ()},
+        )
+
+
+class _Backups:
+    """When the newest backup ended. pgBackRest is asked in a thread, so that nobody waits for it."""
+
+    def __init__(self, ask: Callable[[], Sequence[Any]] = backups.stanzas) -> None:
+        self._ask = ask
+        self._at: float | None = None
+        self._due = -float("inf")
+        self._thread: threading.Thread | None = None
+
+    def newest(self) -> float | None:
+        """Return what is known."""
+        if time.monotonic() >= self._due and (self._thread is None or not self._thread.is_alive()):
+            self._due = time.monotonic() + BACKUP_SECONDS
+            self._thread = threading.Thread(target=self._look, daemon=True, name="newest backup")
+            self._thread.start()
+            self._thread.join(0.5)
+        return self._at
+
+    def _look(self) -> None:
+        found = backups.newest_of(self._ask(), None)
+        self._at = None if found is None else found.at

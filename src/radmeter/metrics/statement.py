@@ -1,0 +1,185 @@
+"""The one statement that reads all figures of the database. It reads, and waits for nobody.
+
+It reads the open sessions once, the counters of the last days of each router by their index, and otherwise what is
+small or has an index. With 100,000 open sessions and 10,000 routers that takes 40 ms (docs/performance.md).
+"""
+
+# How long the statement may take. A database that is slower is too busy to be asked.
+TIMEOUT_MS = 3000
+# jit would take longer than the statement itself.
+BEFORE = f"SET LOCAL statement_timeout = {TIMEOUT_MS}; SET LOCAL lock_timeout = 500; SET LOCAL jit = off"
+
+# Counters from rows: what happened since `since` is read, and of that what is older than FOLDED_SECONDS. A transaction
+# that commits later than that after its beginning is missed.
+FOLDED_SECONDS = 300
+# At most so many rows of a kind are looked at in one reading.
+MOST_ROWS = 100_000
+MOST_NODES = 500
+MOST_STATEMENTS = 10
+
+# The upper bounds of the round trips of requests to routers, in seconds.
+ROUND_TRIPS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+# Where the extension is, if it is loaded.
+OPTIONAL = """
+SELECT (SELECT quote_ident(namespace.nspname) FROM pg_extension AS extension
+        JOIN pg_namespace AS namespace ON namespace.oid = extension.extnamespace
+        WHERE extension.extname = 'pg_stat_statements'
+          AND current_setting('pg_stat_statements.max', true) IS NOT NULL)"""
+
+# Not the text of utility statements: it may have a password.
+STATEMENTS = """
+SELECT statement.queryid::text AS id, left(regexp_replace(statement.query, '\\s+', ' ', 'g'), 80) AS statement,
+       statement.calls, statement.total_exec_time / 1000 AS seconds
+FROM {schema}.pg_stat_statements AS statement
+WHERE statement.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND statement.queryid IS NOT NULL AND statement.query ~* '^\\s*(select|insert|update|delete|merge|with)\\M'
+ORDER BY statement.total_exec_time DESC LIMIT %(statements)s"""
+NO_STATEMENTS = (
+    "SELECT NULL::text AS id, NULL::text AS statement, 0::bigint AS calls, 0::float8 AS seconds WHERE false"
+)
+
+FIGURES = """
+WITH reach AS MATERIALIZED (
+    SELECT coalesce((SELECT received_at FROM radmeter.lagging_nodes() ORDER BY received_at LIMIT 1), now()) AS at,
+           radmeter.setting_value('stale_minutes')::integer AS minutes,
+           coalesce(%(since)s::timestamptz, now()) AS since,
+           now() - %(folded)s * interval '1 second' AS folded
+), at_router AS MATERIALIZED (
+    -- Stale as in radmeter.stale_sessions. Few sessions are older than the shortest time, and only those are judged.
+    SELECT session.router_id, count(*) AS sessions,
+           count(*) FILTER (
+               WHERE session.last_at < (SELECT at - minutes * interval '1 minute' FROM reach)
+                 AND session.last_at < (SELECT at FROM reach) - radmeter.stale_after(
+                     session.interim_interval,
+                     (SELECT interim_interval FROM public.routers AS router WHERE router.id = session.router_id),
+                     (SELECT minutes FROM reach))) AS stale,
+           max(session.last_at) AS last_at,
+           bool_or(session.clock_skew_seconds NOT BETWEEN -604800 AND 300) AS wrong_clock
+    FROM (SELECT router_id, coalesce(arrived_at, acctupdatetime, acctstarttime) AS last_at, interim_interval,
+                 clock_skew_seconds
+          FROM public.radacct WHERE acctstoptime IS NULL) AS session
+    GROUP BY session.router_id
+), own AS MATERIALIZED (
+    SELECT id, name, interim_interval FROM public.routers
+    WHERE status = 'active' AND merged_into IS NULL ORDER BY id LIMIT %(routers)s
+), node AS MATERIALIZED (
+    SELECT CASE WHEN starts_with(node, 'detail:') THEN 'detail' ELSE node END AS node, sum(records)::bigint AS records,
+           sum(rejected)::bigint AS rejected, sum(ignored)::bigint AS ignored, max(last_received_at) AS received_at,
+           max(updated_at) AS updated_at,
+           max(extract(epoch FROM updated_at - last_received_at)) FILTER (
+               WHERE updated_at > now() - interval '10 minutes' AND NOT starts_with(node, 'detail:')
+                 AND node <> 'retry')::float8 AS lag
+    FROM radmeter.nodes GROUP BY 1 ORDER BY max(updated_at) DESC LIMIT %(nodes)s
+), request AS MATERIALIZED (
+    SELECT act, state, ended_at, extract(epoch FROM answered_at - sent_at)::float8 AS seconds
+    FROM radmeter.disconnect_queue
+    WHERE ended_at IS NOT NULL AND ended_at > (SELECT since FROM reach) LIMIT %(rows)s
+), slowest AS MATERIALIZED ({statements})
+SELECT json_build_object(
+    'now', extract(epoch FROM clock_timestamp()), 'since', (SELECT greatest(since, folded) FROM reach),
+    'day', (now() AT TIME ZONE 'UTC')::date - 1, 'version', current_setting('server_version'),
+    'revision', (SELECT max(version_num) FROM radmeter.alembic_version),
+    'standby', pg_is_in_recovery(),
+    'sessions', (SELECT json_build_object(
+        'open', coalesce(sum(sessions), 0), 'stale', coalesce(sum(stale), 0),
+        'reporting', count(*) FILTER (WHERE stale < sessions AND router_id IS NOT NULL),
+        'silent', count(*) FILTER (WHERE stale = sessions AND router_id IS NOT NULL),
+        'wrong_clock', count(*) FILTER (WHERE wrong_clock AND router_id IS NOT NULL)) FROM at_router),
+    'days', (SELECT json_agg(json_build_array(usage_date, bytes_in, bytes_out))
+             FROM (SELECT usage.usage_date, sum(usage.bytes_in) AS bytes_in, sum(usage.bytes_out) AS bytes_out
+                   -- OFFSET 0: each router by the index, however many days there are. The first day is a value that the
+                   -- planner sees: else it takes a bitmap for each router, which is twice as slow.
+                   FROM public.routers AS router CROSS JOIN LATERAL (
+                       SELECT day.usage_date, day.bytes_in, day.bytes_out FROM public.router_daily_usage AS day
+                       WHERE day.router_id = router.id AND day.usage_date
+                           >= coalesce(%(from_day)s::date, (now() AT TIME ZONE 'UTC')::date - 1)
+                       OFFSET 0) AS usage
+                   GROUP BY usage.usage_date) AS day),
+    'nodes', (SELECT json_agg(json_build_object(
+        'node', node, 'records', records, 'rejected', rejected, 'ignored', ignored,
+        'received', extract(epoch FROM received_at), 'updated', extract(epoch FROM updated_at), 'lag', lag)
+        ORDER BY node) FROM node),
+    'routers', (SELECT json_object_agg(status, number) FROM (
+        SELECT CASE WHEN merged_into IS NULL THEN status ELSE 'merged' END AS status, count(*) AS number
+        FROM public.routers GROUP BY 1) AS counted),
+    'rejected', (SELECT json_agg(json_build_array(reason, earlier, later)) FROM (
+        SELECT left(packet.reason, 80) AS reason, count(*) FILTER (WHERE rejected_at <= reach.folded) AS earlier,
+               count(*) FILTER (WHERE rejected_at > reach.folded) AS later
+        FROM reach CROSS JOIN LATERAL (
+            SELECT reason, rejected_at FROM public.rejected_packet
+            WHERE rejected_at > reach.since LIMIT %(rows)s) AS packet GROUP BY 1) AS counted),
+    'rejected_bytes', pg_total_relation_size('public.rejected_packet'),
+    'anomalies', (SELECT json_agg(json_build_array(kind, earlier, later)) FROM (
+        SELECT anomaly.kind, count(*) FILTER (WHERE detected_at <= reach.folded) AS earlier,
+               count(*) FILTER (WHERE detected_at > reach.folded) AS later
+        FROM reach CROSS JOIN LATERAL (
+            SELECT kind, detected_at FROM public.accounting_anomaly
+            WHERE detected_at > reach.since LIMIT %(rows)s) AS anomaly GROUP BY 1) AS counted),
+    'decisions', (SELECT json_agg(json_build_array(kind, earlier, later)) FROM (
+        SELECT notice.kind, count(*) FILTER (WHERE notice.at <= reach.folded) AS earlier,
+               count(*) FILTER (WHERE notice.at > reach.folded) AS later
+        FROM reach CROSS JOIN LATERAL (
+            SELECT kind, at FROM radmeter.quota_notice
+            WHERE quota_notice.at > reach.since LIMIT %(rows)s) AS notice(kind, at) GROUP BY 1) AS counted),
+    'requests', (SELECT json_agg(json_build_array(act, state, earlier, later)) FROM (
+        SELECT act, state, count(*) FILTER (WHERE ended_at <= reach.folded) AS earlier,
+               count(*) FILTER (WHERE ended_at > reach.folded) AS later
+        FROM request CROSS JOIN reach GROUP BY 1, 2) AS counted),
+    'round_trips', (SELECT json_agg(json_build_array(bucket, earlier, later, earlier_seconds, later_seconds)) FROM (
+        SELECT width_bucket(greatest(seconds, 0), %(round_trips)s::float8[]) AS bucket,
+               count(*) FILTER (WHERE ended_at <= reach.folded) AS earlier,
+               count(*) FILTER (WHERE ended_at > reach.folded) AS later,
+               coalesce(sum(greatest(seconds, 0)) FILTER (WHERE ended_at <= reach.folded), 0) AS earlier_seconds,
+               coalesce(sum(greatest(seconds, 0)) FILTER (WHERE ended_at > reach.folded), 0) AS later_seconds
+        FROM request CROSS JOIN reach WHERE seconds IS NOT NULL GROUP BY 1) AS counted),
+    'queue', (SELECT json_build_object('waiting', count(*), 'oldest', extract(epoch FROM now() - min(created_at)))
+              FROM radmeter.disconnect_queue WHERE ended_at IS NULL),
+    'silent_to_requests', (SELECT count(*) FROM radmeter.router_coa_state WHERE silent_since IS NOT NULL),
+    'quota_users', (SELECT json_object_agg(status, number) FROM (
+        SELECT status, count(*) AS number FROM radmeter.quota_account WHERE status <> 'active' GROUP BY 1) AS counted),
+    'quota_overdue', (SELECT extract(epoch FROM now() - least(
+        (SELECT at FROM radmeter.quota_change WHERE error IS NULL ORDER BY id LIMIT 1),
+        (SELECT min(due_at) FROM radmeter.quota_account WHERE due_at IS NOT NULL)))),
+    'webhooks_waiting', (SELECT count(*) FROM radmeter.webhook_delivery WHERE state = 'waiting'),
+    'drafts', (SELECT count(*) FROM public.invoices WHERE issued_at IS NULL AND status = 'draft'),
+    'issued', (SELECT coalesce(sum(last), 0) FROM radmeter.document_number WHERE kind = 'invoice'),
+    'credited', (SELECT coalesce(sum(last), 0) FROM radmeter.document_number WHERE kind = 'credit_note'),
+    'voided', (SELECT count(*) FROM public.credit_notes WHERE voids),
+    'closed_month', (SELECT extract(epoch FROM max(period)) FROM radmeter.billing_close WHERE tenant_id IS NULL),
+    'leases', (SELECT json_object_agg(name, extract(epoch FROM renewed_at)) FROM radmeter.lease),
+    'jobs', (SELECT json_agg(json_build_object(
+        'job', job, 'succeeded', extract(epoch FROM succeeded_at), 'failed', extract(epoch FROM failed_at),
+        'error', error)) FROM radmeter.job_result),
+    'backfill', (SELECT json_build_object(
+        'ids', last_id - first_id + 1,
+        'counted', (SELECT coalesce(sum(upper(span) - lower(span)), 0) FROM unnest(counted) AS span))
+        FROM radmeter.backfill),
+    'incidents', (SELECT json_agg(json_build_array(kind, number, records)) FROM (
+        SELECT kind, count(*) AS number, coalesce(sum(records), 0) AS records
+        FROM radmeter.journal_incidents WHERE open GROUP BY 1) AS counted),
+    'connections', (SELECT count(*) FROM pg_stat_activity
+                    WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'),
+    'connections_allowed', current_setting('max_connections')::integer
+        - current_setting('superuser_reserved_connections')::integer
+        - coalesce(current_setting('reserved_connections', true), '0')::integer,
+    'database_bytes', pg_database_size(current_database()),
+    'data_directory', CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
+                           THEN current_setting('data_directory') END,
+    'wal_archived', (SELECT extract(epoch FROM last_archived_time) FROM pg_stat_archiver),
+    'wal_failed', (SELECT failed_count FROM pg_stat_archiver),
+    'left_out_routers', (SELECT greatest(0, count(*) - %(routers)s) FROM public.routers
+                         WHERE %(routers)s > 0 AND status = 'active' AND merged_into IS NULL),
+    'own', (SELECT json_agg(json_build_object(
+        'id', own.id, 'name', own.name, 'sessions', coalesce(at_router.sessions, 0),
+        'interim', own.interim_interval,
+        'last', extract(epoch FROM greatest(at_router.last_at, usage.last_at)), 'days', usage.days) ORDER BY own.id)
+        FROM own LEFT JOIN at_router ON at_router.router_id = own.id
+        LEFT JOIN LATERAL (
+            SELECT max(day.last_updated) AS last_at,
+                   json_agg(json_build_array(day.usage_date, day.bytes_in, day.bytes_out)) AS days
+            FROM public.router_daily_usage AS day
+            WHERE day.router_id = own.id AND day.usage_date
+                >= coalesce(%(from_day)s::date, (now() AT TIME ZONE 'UTC')::date - 1)) AS usage ON true),
+    'statements', (SELECT json_agg(slowest) FROM slowest)
+)"""

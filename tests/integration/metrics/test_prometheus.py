@@ -1,0 +1,210 @@
+"""A real Prometheus scrapes a working radmeter: each query of the rules and dashboards returns rows."""
+
+import json
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+from support.commands import Packets, packet, radmeter
+from support.deploy import DEPLOY
+from support.ledger import ingest
+from support.prometheus import Prometheus, running, served
+from support.servers import Server, programs_of_the_release
+from support.shipping import append, ship
+
+from radmeter.jobs import runner
+from radmeter.metrics.figures import Source
+from radmeter.metrics.prometheus import METRICS, Exposition, of_host
+from radmeter.plugin.journal import files
+from radmeter.plugin.journal.writer import JournalWriter
+
+ROUTER = "02-00-00-00-00-01"
+SCRAPES = 6
+SECONDS = 120.0
+RULES = yaml.safe_load((DEPLOY / "prometheus" / "radmeter.rules.yml").read_text())["groups"][0]["rules"]
+PGBACKREST = """#!/bin/sh
+echo '[{"name": "radmeter", "db": [{"id": 1, "system-id": 7}], "backup": [{"label": "20261121-023004F",
+        "error": false, "database": {"id": 1}, "timestamp": {"stop": 1795000000}}]}]'
+"""
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Prometheus after some scrapes of a database in which all that is shown has happened, and goes on."""
+    directory = tmp_path_factory.mktemp("prometheus")
+    settings = {
+        "shared_preload_libraries": "pg_stat_statements",
+        "archive_mode": "on",
+        "archive_command": "true",
+    }
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(programs_of_the_release(), **settings))
+        server.make_template()
+        database = stack.enter_context(server.clone())
+        programs = directory / "bin"
+        programs.mkdir()
+        (programs / "pgbackrest").write_text(PGBACKREST)
+        (programs / "pgbackrest").chmod(0o755)
+        path = stack.enter_context(pytest.MonkeyPatch.context())
+        path.setenv("PATH", str(programs), prepend=":")
+        journal = directory / "journal"
+        prepare(database, journal)
+        writer = stack.enter_context(closing(JournalWriter(journal, sync="interval")))
+        source = Source(database, journal=journal, routers=10, backups=True, cached_seconds=0.2)
+        stack.callback(source.close)
+        source.read()
+        figures = stack.enter_context(served(Exposition(source.read)))
+        hosts = stack.enter_context(served(Exposition(source.read, metrics=of_host(), process=False)))
+        found = stack.enter_context(running(directory, figures, hosts))
+        deadline = time.monotonic() + SECONDS
+        turn = 0
+        while (scrapes(found) < SCRAPES) and time.monotonic() < deadline:
+            turn += 1
+            go_on(database, turn)
+            append(writer, range(turn, turn + 1))
+        yield found
+
+
+def scrapes(prometheus: Prometheus) -> int:
+    """Return how often the figures were scraped."""
+    rows = prometheus.query("min(count_over_time(radmeter_build_info[10m]))")
+    return int(rows[0]["value"][1]) if rows else 0
+
+
+def prepare(database: str, journal: Path) -> None:
+    """Let everything happen of which there is a metric."""
+    with closing(JournalWriter(journal, sync="interval")) as writer:
+        append(writer, range(20))
+    ship(journal, database)
+    with closing(JournalWriter(journal, sync="interval")) as writer:
+        append(writer, range(20, 40))
+    (journal / files.SHIPPED).mkdir(exist_ok=True)
+    newest = max(journal.glob("segment-*.log"))
+    shutil.copy(newest, journal / files.SHIPPED / "segment-00000000000000000001.log")
+    with Packets(database) as packets:
+        packets.add("Start", "s0", User_Name="alice", Called_Station_Id=ROUTER)
+    for command in (
+        ("routers", "claim", "#1", "--name", "lobby"),
+        ("plans", "add", "small", "--quota", "5kB"),
+        ("users", "add", "alice", "--plan", "small", "--password", "x"),
+        ("verify",),
+    ):
+        done = radmeter(database, *command)
+        assert done.exit_code == 0, done.errors
+    with psycopg.connect(database, autocommit=True) as connection:
+        for statement in (
+            "CREATE EXTENSION pg_stat_statements SCHEMA public",
+            "UPDATE routers SET interim_interval = 300",
+            """INSERT INTO radmeter.document_number (issuer_id, kind, year, last)
+               SELECT id, 'invoice', 2026, 7 FROM radmeter.issuers ORDER BY id LIMIT 1""",
+            "INSERT INTO radmeter.billing_close (period) VALUES ('2026-09-01')",
+            """INSERT INTO radmeter.backfill (first_id, last_id, counted, timezone)
+               VALUES (1, 100, '{[1,51)}', 'UTC')""",
+            """INSERT INTO radmeter.job_result (job, command, failed_at, error)
+               VALUES ('archive', 'partitions archive', now(), 'the disk is full')""",
+            """INSERT INTO radmeter.journal_incident (kind, node, detail, records, role)
+               VALUES ('missing', 'radius1', 'a segment is missing', 7, 'postgres')""",
+            "SELECT pg_switch_wal()",
+        ):
+            connection.execute(statement.encode())
+    stop = threading.Event()
+    jobs = threading.Thread(target=runner.run, args=(database, stop), kwargs={"interval_seconds": 0.1})
+    jobs.start()
+    try:
+        with psycopg.connect(database, autocommit=True) as connection:
+            deadline = time.monotonic() + SECONDS
+            while connection.execute(
+                """SELECT (SELECT count(*) FROM radmeter.job_result WHERE succeeded_at IS NOT NULL) >= 7
+                      AND (SELECT last_archived_time IS NOT NULL FROM pg_stat_archiver)"""
+            ).fetchone() != (True,):
+                assert time.monotonic() < deadline, "the jobs did not run, or no WAL was archived"
+                time.sleep(0.05)
+    finally:
+        stop.set()
+        jobs.join()
+
+
+def go_on(database: str, turn: int) -> None:
+    """Let a little more of everything happen."""
+    with Packets(database) as packets:
+        packets.add(
+            "Interim-Update", "s0", User_Name="alice", Acct_Input_Octets=turn * 1000, Called_Station_Id=ROUTER
+        )
+        if turn % 3 == 0:  # the counter restarts
+            packets.add(
+                "Interim-Update",
+                "s1",
+                ago=1,
+                User_Name="bob",
+                Acct_Input_Octets=turn,
+                Called_Station_Id=ROUTER,
+            )
+            packets.add(
+                "Interim-Update", "s1", User_Name="bob", Acct_Input_Octets=1, Called_Station_Id=ROUTER
+            )
+    with psycopg.connect(database, autocommit=True) as connection:
+        good = packet(1, "Start", "odd", User_Name="alice", Called_Station_Id=ROUTER)
+        ingest(connection, "radius2", [{**good, "seq": turn, "status": "Nonsense"}])
+        connection.execute(
+            """INSERT INTO radmeter.disconnect_queue
+                   (radacctid, username, act, reason, state, sent_at, answered_at, ended_at)
+               VALUES (%s, 'bob', 'coa', 'speeds', %s, now() - interval '40 ms', now(), now())""",
+            (1000 + turn, "failed" if turn % 2 else "done"),
+        )
+
+
+def test_every_metric_is_there(prometheus: Prometheus) -> None:
+    missing = []
+    for metric in METRICS:
+        name = metric.name + ("_bucket" if metric.kind == "histogram" else "")
+        if not prometheus.query(name):
+            missing.append(metric.name)
+    assert missing == []
+
+
+def test_every_query_of_a_dashboard_returns_rows(prometheus: Prometheus) -> None:
+    empty = []
+    for path in sorted((DEPLOY / "grafana" / "dashboards" / "radmeter").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel["targets"]:
+                if not prometheus.query(target["expr"].replace("$router", ".*")):
+                    empty.append((path.stem, panel["title"], target["expr"]))
+    assert empty == []
+
+
+def test_every_rule_is_evaluated_without_error(prometheus: Prometheus) -> None:
+    rules = prometheus.rules()
+    assert {rule["name"] for rule in rules} == {rule["alert"] for rule in RULES}
+    assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
+    firing = {rule["name"] for rule in rules if rule["state"] == "firing"}
+    assert "RadmeterIncident" in firing
+    assert "RadmeterNoAccounting" not in firing
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_every_rule_compares_something(prometheus: Prometheus, rule: dict[str, str]) -> None:
+    """With `bool` a comparison returns 0 or 1, not only what is beyond the limit: a row says that both sides match."""
+    compared = re.sub(r" (==|!=|>=|<=|>|<) ", r" \1 bool ", rule["expr"])
+    assert prometheus.query(compared), compared
+
+
+def test_counters_grow_by_what_happened(prometheus: Prometheus) -> None:
+    (packets,) = prometheus.query('increase(radmeter_packets_total{node="radius2"}[10m])')
+    assert float(packets["value"][1]) > 0
+    (rejected,) = prometheus.query('radmeter_rejected_packets_total{reason="status"}')
+    (by_node,) = prometheus.query('radmeter_node_rejected_packets_total{node="radius2"}')
+    assert float(rejected["value"][1]) == float(by_node["value"][1]) > 0
+
+
+def test_the_target_is_well(prometheus: Prometheus) -> None:
+    assert {row["metric"]["job"]: row["value"][1] for row in prometheus.query("up")} == {
+        "radmeter": "1",
+        "node": "1",
+    }
