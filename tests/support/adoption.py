@@ -40,6 +40,10 @@ DROP FUNCTION radmeter.note_plan_history, radmeter.note_plan_price, radmeter.ren
     radmeter.note_default_zone CASCADE;
 ALTER TABLE subscribers DROP COLUMN tenant_id CASCADE;
 DROP TABLE radmeter.billing_close, radmeter.tenants, radmeter.issuers CASCADE;
+DROP TABLE IF EXISTS radmeter.api_requests, radmeter.api_keys CASCADE;
+DROP TABLE radmeter.alert_mail_line, radmeter.alert_mail, radmeter.alert_mutes, radmeter.alerts, radmeter.alert_watch,
+    radmeter.alert_state, radmeter.router_hour, radmeter.router_watch CASCADE;
+ALTER TABLE routers DROP COLUMN site CASCADE;
 DELETE FROM radmeter.setting WHERE name LIKE 'billing%';
 """
 # Takes back what revisions 0024 to 0030 made. radcheck stays: it may be FreeRADIUS's own.

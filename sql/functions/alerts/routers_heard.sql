@@ -10,9 +10,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT router.id, heard.sessions, heard.arrived_at,
            coalesce(heard.announced, router.interim_interval, heard.observed)
-    FROM unnest(p_routers) AS asked (id) JOIN public.routers AS router ON router.id = asked.id
+    -- OFFSET 0, here and below: by the index, for each router, whatever the planner thinks of their number.
+    FROM unnest(p_routers) AS asked (id)
+    CROSS JOIN LATERAL (SELECT each.id, each.interim_interval FROM public.routers AS each
+                        WHERE each.id = asked.id OFFSET 0) AS router
     CROSS JOIN LATERAL (
-        -- OFFSET 0: by the index, for each router, whatever the planner thinks of their number.
         SELECT count(*) AS sessions, max(session.arrived_at) AS arrived_at, max(session.interim_interval) AS announced,
                (percentile_disc(0.5) WITHIN GROUP (ORDER BY session.acctinterval)
                    FILTER (WHERE session.acctinterval BETWEEN 1 AND 86400))::integer AS observed

@@ -23,8 +23,10 @@ WITH due AS MATERIALIZED (
      ORDER BY due_at LIMIT %(silent)s)
 )
 {_COLUMNS}
-FROM due JOIN radmeter.router_watch AS watch ON watch.router_id = due.router_id
-JOIN public.routers AS router ON router.id = watch.router_id"""
+FROM due
+-- OFFSET 0: by the indexes, row by row, whatever the planner thinks of how many are due.
+CROSS JOIN LATERAL (SELECT * FROM radmeter.router_watch WHERE router_watch.router_id = due.router_id OFFSET 0) AS watch
+CROSS JOIN LATERAL (SELECT * FROM public.routers WHERE routers.id = due.router_id OFFSET 0) AS router"""
 OF_SITES = f"""{_COLUMNS}
 FROM public.routers AS router JOIN radmeter.router_watch AS watch ON watch.router_id = router.id
 WHERE router.site = ANY (%(sites)s)"""

@@ -259,9 +259,9 @@ def test_thousands_of_routers_fall_silent_in_sets(network: Network) -> None:
     ).fetchall()
     assert counts == [(6000, 6300)]
     network.connection.execute("UPDATE public.radacct SET arrived_at = %s", (network.now,))
-    network.run(20)
+    network.run(40)
     network.connection.execute("UPDATE public.radacct SET arrived_at = %s", (network.now,))
-    network.run(60)
+    network.run(150)
     assert len(network.told()) == 600
     assert network.open() == []
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from radmeter.alerts.evaluating import State, Tolerance, ripe_at, step
@@ -32,6 +32,7 @@ def announced_by_history(
     return told
 
 
+@settings(deadline=None)
 @given(looks=LOOKS, fire=SECONDS, resolve=SECONDS)
 @example(looks=[(1, True), (10, False), (10, True), (10, True), (30, True)], fire=30, resolve=0)
 def test_it_announces_what_the_history_says(looks: list[tuple[int, bool]], fire: int, resolve: int) -> None:
@@ -48,6 +49,7 @@ def test_it_announces_what_the_history_says(looks: list[tuple[int, bool]], fire:
     assert told == announced_by_history(history, tolerance)
 
 
+@settings(deadline=None)
 @given(looks=LOOKS, fire=SECONDS, resolve=SECONDS)
 def test_what_is_announced_alternates_and_ends_as_the_state_is(
     looks: list[tuple[int, bool]], fire: int, resolve: int
@@ -62,6 +64,7 @@ def test_what_is_announced_alternates_and_ends_as_the_state_is(
     assert (len(told) % 2 == 1) == (state.phase in ("firing", "clearing"))
 
 
+@settings(deadline=None)
 @given(looks=LOOKS, fire=SECONDS, resolve=SECONDS, last=st.booleans())
 def test_a_condition_that_stays_is_announced_once_the_tolerance_is_over(
     looks: list[tuple[int, bool]], fire: int, resolve: int, last: bool

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radmeter.alerts.rules import SILENT, Rule
@@ -44,6 +44,7 @@ def looks(
     return told
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=30))
 def test_it_is_announced_at_the_third_missing_interim_and_never_before(gaps: list[int]) -> None:
     arrivals = [float(sum(gaps[: index + 1])) for index in range(len(gaps))]
@@ -62,6 +63,7 @@ def test_it_is_announced_at_the_third_missing_interim_and_never_before(gaps: lis
     assert told[-1][1] == "fired"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 170), min_size=1, max_size=60))
 def test_a_router_that_never_misses_three_interims_is_never_announced(gaps: list[int]) -> None:
     arrivals = [float(sum(gaps[: index + 1])) for index in range(len(gaps))]
