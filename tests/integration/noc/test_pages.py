@@ -83,7 +83,7 @@ def test_all_pages_are_clean_in_both_themes(noc: Browser) -> None:
     assert faults == []
 
 
-def test_every_size_fits_and_has_its_picture(noc: Browser, tmp_path: Path) -> None:
+def test_every_size_fits_and_has_its_picture(noc: Browser, scene: Connection, tmp_path: Path) -> None:
     kept = Path(os.environ.get("RADMETER_PICTURES", tmp_path))
     for path, name in (
         ("/", "noc"),
@@ -96,6 +96,8 @@ def test_every_size_fits_and_has_its_picture(noc: Browser, tmp_path: Path) -> No
             noc.theme("dark")
             noc.open(path)
             noc.until("live", lambda: noc.text(".live") == "live")
+            scene.execute(GROW)
+            scene.execute(COUNT)
             assert not noc.is_wider_than_its_window(), (path, width)
             picture = kept / f"{name}-{width}.png"
             noc.picture(picture, whole=False)

@@ -118,7 +118,10 @@ def statement(dsn: str, caller: Caller, month: str, kind: str) -> tuple[bytes, s
         connection.execute("SET LOCAL ROLE radmeter_tenant")
         connection.execute("SELECT set_config('radmeter.tenant', %s, true)", (str(caller.tenant_id),))
         connection.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'".encode())
-        ids = [row["id"] for row in views.rows(connection, _INVOICES, {"first": period.first, "next": period.end})]
+        ids = [
+            row["id"]
+            for row in views.rows(connection, _INVOICES, {"first": period.first, "next": period.end})
+        ]
         invoices = read_invoices(connection, ids)
     if not ids:
         raise not_found(f"there is no statement of {month}")
