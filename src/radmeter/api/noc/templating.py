@@ -96,7 +96,7 @@ def _clock(context: Context, at: datetime) -> str:
     there, now = at.astimezone(_zone(context)), page.now.astimezone(_zone(context))
     if there.date() == now.date():
         return f"{there:%H:%M:%S}"
-    return f"{there:%Y-%m-%d %H:%M}"
+    return f"{there:%m-%d %H:%M}" if there.year == now.year else f"{there:%Y-%m-%d}"
 
 
 def _full(context: Context, at: datetime) -> str:
