@@ -17,6 +17,7 @@ from radmeter.api.access import Access
 from radmeter.api.cursors import Cursors
 from radmeter.api.dispatch import PREFIX, Api
 from radmeter.api.middleware import Around
+from radmeter.api.monitoring import Monitoring
 from radmeter.api.pools import Pools
 from radmeter.api.problems import MEDIA_TYPE, not_found
 from radmeter.api.routes import all_routes
@@ -50,6 +51,7 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     key = signing_key(settings.http_key_file)
     pools = Pools(dsn, settings.read_dsn, settings.http_pool)
     access = Access(pools, settings.http_proxies, time.monotonic)
+    monitoring = Monitoring(settings, access, settings.read_dsn or dsn)
     parts = Parts(settings=settings, pools=pools, access=access, key=key)
     routes = all_routes()
     documents = {"openapi.json": msgspec.json.encode(openapi.document(routes))}
@@ -62,8 +64,9 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
             yield
         finally:
             await asyncio.shield(pools.close())
+            await asyncio.shield(monitoring.close())
 
-    app = Starlette(routes=[*_routes(parts), Mount(PREFIX, app=api)], lifespan=lifespan)
+    app = Starlette(routes=[*_routes(parts), *monitoring.routes(), Mount(PREFIX, app=api)], lifespan=lifespan)
     app.state.parts = parts
     app.router.redirect_slashes = False
     app.add_exception_handler(404, _not_found)
