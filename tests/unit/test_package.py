@@ -177,7 +177,7 @@ def test_configuration_is_kept_and_scripts_are_sound(tree: Path) -> None:
     for name in ("postinst", "prerm", "postrm"):
         assert (tree / "DEBIAN" / name).read_text().startswith("#!/bin/sh\nset -e\n")
         said("sh", "-n", tree / "DEBIAN" / name)
-    for unit in ("radmeter-ship.service", "radmeter-jobs.service"):
+    for unit in ("radmeter-ship.service", "radmeter-jobs.service", "radmeter-serve.service"):
         shipped = (tree / "usr/lib/systemd/system" / unit).read_bytes()
         assert shipped == (ROOT / "deploy" / "systemd" / unit).read_bytes()
 

@@ -59,6 +59,7 @@ KNOWN = {
 }
 # The calls that open a connection for any pooler. Before you add one, read what runs on it.
 ANY_POOLER = {
+    "src/radmeter/api/server.py",  # asks for its rights
     "src/radmeter/cli/router_coa.py",
     "src/radmeter/freeradius/login_trial.py",  # as FreeRADIUS logs in
     "src/radmeter/metrics/figures.py",

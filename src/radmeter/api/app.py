@@ -21,8 +21,8 @@ from radmeter.api.monitoring import Monitoring
 from radmeter.api.pools import Pools
 from radmeter.api.problems import MEDIA_TYPE, not_found
 from radmeter.api.routes import all_routes
-from radmeter.api.signing import signing_key
 from radmeter.config import Settings
+from radmeter.keys.signing_key import signing_key
 
 
 @dataclass(frozen=True, kw_only=True)

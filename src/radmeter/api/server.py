@@ -112,12 +112,22 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
         ssl_keyfile=settings.http_tls_key,
     )
     with listener:
-        server = _Server(config)
-        asyncio.run(_serve(server, listener, lambda: ready(f"{scheme}://{_shown(host)}:{port}")))
+        server = _Server(config, lambda: ready(f"{scheme}://{_shown(host)}:{port}"))
+        asyncio.run(server.serve(sockets=[listener]))
 
 
 class _Server(uvicorn.Server):
     """A server that ends with 0 on SIGTERM and SIGINT. uvicorn's own sends the signal to itself again at the end."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take requests, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -130,15 +140,6 @@ class _Server(uvicorn.Server):
     def _stop(self) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
-
-
-async def _serve(server: uvicorn.Server, listener: socket.socket, ready: Callable[[], None]) -> None:
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    if server.started:
-        ready()
-    await serving
 
 
 def _check_tls(settings: Settings) -> str:

@@ -20,7 +20,8 @@ from radmeter.plugin.scheduling import PRIORITY
 from radmeter.quotas.secrets import add_key
 
 IMPORT = (
-    "import radmeter.cli.ship, radmeter.cli.jobs, radmeter.jobs.runner, radmeter.ingest.shipper, psycopg, sys\n"
+    "import radmeter.cli.ship, radmeter.cli.jobs, radmeter.cli.serve\n"
+    "import radmeter.jobs.runner, radmeter.ingest.shipper, psycopg, sys\n"
     "if radmeter.__file__ != sys.argv[1]: sys.exit(f'it finds {radmeter.__file__}')"
 )
 

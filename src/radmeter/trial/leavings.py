@@ -11,7 +11,16 @@ from radmeter.plugin.config_file import checkout
 from radmeter.units import counted, human_bytes
 
 # What a try-out makes in its state directory, besides the lock and the notes.
-OURS = ("postgresql", "radius", "journal", "log", "radmeter.env", "radmeter.unfinished", "coa.key")
+OURS = (
+    "postgresql",
+    "radius",
+    "journal",
+    "log",
+    "radmeter.env",
+    "radmeter.unfinished",
+    "coa.key",
+    "http.key",
+)
 # scripts/setup writes the first into a .venv that it made, and into the second, in var/, which packages it installed.
 MADE_HERE, PACKAGES = "made-by-setup", "apt-packages"
 

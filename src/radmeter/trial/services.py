@@ -1,4 +1,4 @@
-"""The programs that `radmeter up` starts beside a database: FreeRADIUS, the shipper and the jobs."""
+"""The programs that `radmeter up` starts beside a database: FreeRADIUS, the shipper, the jobs and the HTTP API."""
 
 import pwd
 import sys
@@ -15,7 +15,7 @@ from radmeter.errors import RadmeterError, StoreError
 from radmeter.freeradius import private_server, probe
 from radmeter.interruption import Interruption
 from radmeter.supervisor import Program, Supervisor, last_lines
-from radmeter.trial import dropped, logins
+from radmeter.trial import dropped, http, logins
 from radmeter.trial.ports import free_port, is_explicit, is_free
 
 RADIUS_READY_SECONDS = 30.0
@@ -35,6 +35,7 @@ class Services:
     ) -> None:
         self.settings = settings
         self.logins: private_server.Logins | None = None
+        self.http: http.Http | None = None
         self._user = user
         self._database = database
         self._interruption = interruption
@@ -49,7 +50,7 @@ class Services:
         self._supervisor.stop_all(hurry=lambda: self._interruption.count > 1)
 
     def start(self) -> None:
-        """Start the shipper, the jobs and FreeRADIUS, and wait until FreeRADIUS answers."""
+        """Start the shipper, the jobs, the HTTP API and FreeRADIUS, and wait until FreeRADIUS answers."""
         environment = {
             **self.settings.environment(),
             **dropped.environment(self._user),
@@ -58,7 +59,11 @@ class Services:
         }
         radmeter = (sys.executable, "-P", "-m", "radmeter")
         # FreeRADIUS takes the packets: it is started last, so that it is stopped first.
-        for name, command in (("shipper", ("ship",)), ("jobs", ("jobs", "run"))):
+        programs: list[tuple[str, tuple[str, ...]]] = [("shipper", ("ship",)), ("jobs", ("jobs", "run"))]
+        self.http = http.prepare(self.settings, self._database, self._say, self._user)
+        if self.http is not None:
+            programs.append(("serve", ("serve", "--http-listen", str(self.http.listen))))
+        for name, command in programs:
             self._begin(
                 Program(
                     name=name,

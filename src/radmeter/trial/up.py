@@ -21,6 +21,7 @@ from radmeter.schema import upgrade
 from radmeter.trial import dropped, leavings
 from radmeter.trial.counted import Counted
 from radmeter.trial.display import Display
+from radmeter.trial.http import Http
 from radmeter.trial.ports import free_port, is_explicit
 from radmeter.trial.run import INTERRUPTED, Traffic, TrialRun
 from radmeter.trial.services import Services
@@ -75,8 +76,8 @@ def _run(
         with interruption.may_break():
             services.start()
             settings = services.settings
-        _write_environment(settings, database, services.logins)
-        _introduce(settings, database, services.logins, display.say)
+        _write_environment(settings, database, services.logins, services.http)
+        _introduce(settings, database, services.logins, services.http, display.say)
         counters = Counted(database.dsn, settings.journal)
         stack.callback(counters.close)
         trial = TrialRun(services, counters, display, interruption)
@@ -115,7 +116,9 @@ def _only_one(state: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _write_environment(settings: Settings, database: Database, logins: private_server.Logins | None) -> None:
+def _write_environment(
+    settings: Settings, database: Database, logins: private_server.Logins | None, http: Http | None
+) -> None:
     """Write the variables that another client needs, as a file for a shell to source."""
     values = {
         "RADMETER_DSN": database.dsn or database.complete_dsn(),
@@ -131,6 +134,8 @@ def _write_environment(settings: Settings, database: Database, logins: private_s
             "RADMETER_CACHE_PORT": str(logins.cache_port),
             "RADMETER_CACHE_SECRET": settings.secret,
         }
+    if http is not None:
+        values |= {"RADMETER_HTTP_URL": http.url, "RADMETER_HTTP_KEY": http.key}
     path = _environment_file(settings)
     unfinished = path.with_suffix(".unfinished")
     unfinished.touch(mode=0o600)
@@ -146,6 +151,7 @@ def _introduce(
     settings: Settings,
     database: Database,
     logins: private_server.Logins | None,
+    http: Http | None,
     say: Callable[..., None],
 ) -> None:
     where = f"embedded PostgreSQL in {settings.postgresql}" if database.embedded else redacted(database.dsn)
@@ -154,6 +160,7 @@ def _introduce(
         f"  configuration      {settings.file or 'no file'}",
         f"  RADIUS accounting  {settings.acct_host} port {settings.acct_port}",
         *([f"  RADIUS logins      {settings.acct_host} port {logins.auth_port}"] if logins else []),
+        *([f"  HTTP API           {http.url}"] if http else []),
         f"  database           {where or 'as the PG* variables say'}",
         f"  journal            {settings.journal}",
         f"  logs               {settings.logs}",
