@@ -86,6 +86,7 @@ async def _configure(connection: ApiConnection) -> None:
     question = BEGIN.format(
         pid=shown,
         path=SEARCH_PATH.partition(" = ")[2],
+        groups="NULL",  # what its login may do is for errors of commands
         settings=server_settings.set_for_session(
             f"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {shown}"
         ),
