@@ -28,7 +28,9 @@ BEGIN
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
             radmeter.quota_booked, radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
-            radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username,
+            radmeter.webhooks, radmeter.webhook_delivery,
+            radmeter.alert_list, radmeter.alerts, radmeter.alert_mutes, radmeter.alert_state, radmeter.alert_mail,
+            radmeter.alert_mail_line, radmeter.router_watch, radmeter.router_hour, radmeter.alert_watch, radmeter.tenant_realm, radmeter.sent_username,
             radmeter.router_requests,
             radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
             radmeter.plan_prices, radmeter.billing_close, radmeter.key_list
@@ -73,7 +75,7 @@ BEGIN
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             radmeter.vendor_profiles(), radmeter.vendor_attributes(), radmeter.login_settings(), radmeter.radcheck_fault(),
-            radmeter.coa_address(bigint)
+            radmeter.coa_address(bigint), radmeter.muted_until(text, bigint, text, text, timestamptz)
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -100,6 +102,8 @@ BEGIN
             radmeter.assign_router(bigint, text, date), radmeter.set_subscriber_tenant(text, text),
             radmeter.price_top_up(bigint, numeric),
             radmeter.bind_tenant_login(text, text), radmeter.unbind_tenant_login(text),
+            radmeter.ack_alert(bigint, text), radmeter.unmute_alerts(bigint),
+            radmeter.mute_alerts(text, bigint, text, text, timestamptz, text),
             -- Keys that only read. The function refuses others.
             radmeter.add_key(text, text, text, text, bytea, integer, integer, timestamptz),
             radmeter.rotate_key(text, text, bytea, interval), radmeter.revoke_key(text),

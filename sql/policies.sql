@@ -63,7 +63,8 @@ BEGIN
             TO radmeter_tenant;
         -- Not total_usage: a router that changed hands has the sum of all its tenants there.
         GRANT SELECT (id, name, mac, nas_identifier, ip_address, status, timezone, created_at, updated_at, discovery_key,
-                      merged_into, merged_at, interim_interval, clients, plausible_mbit_per_second, tenant_id)
+                      merged_into, merged_at, interim_interval, clients, plausible_mbit_per_second, tenant_id,
+                      site)
             ON public.routers TO radmeter_tenant;
         -- Not note and added_by, which are the operator's, or those of a user's former tenant.
         GRANT SELECT (id, username, bytes, used_bytes, added_at, expires_at, renewal, price)

@@ -15,7 +15,7 @@ SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_addr
        extract(epoch FROM radmeter.stale_after(NULL, router.interim_interval,
            radmeter.setting_value('stale_minutes')::integer))::integer AS stale_after_seconds,
        router.clients, router.plausible_mbit_per_second, router.tenant_id::bigint AS tenant_id,
-       (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = router.tenant_id) AS tenant
+       (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = router.tenant_id) AS tenant, router.site
 FROM public.routers AS router
 UNION ALL
 SELECT former.id, former.name, former.mac, NULL, NULL, former.status,
@@ -24,7 +24,7 @@ SELECT former.id, former.name, former.mac, NULL, NULL, former.status,
        NULL, former.created_at, NULL, NULL, NULL,
        extract(epoch FROM radmeter.stale_after(NULL, NULL,
            radmeter.setting_value('stale_minutes')::integer))::integer,
-       NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL
 FROM radmeter.former_routers() AS former;
 
 CREATE OR REPLACE VIEW radmeter.router_usage WITH (security_invoker = true) AS
@@ -191,6 +191,29 @@ FROM public.routers AS router
 LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = router.id
 LEFT JOIN radmeter.router_coa_state AS state ON state.router_id = router.id
 LEFT JOIN radmeter.vendor_profiles() AS profile ON profile.vendor = coalesce(coa.vendor, 'generic');
+
+-- Alerts, open and past. subject: what is wrong, for people. state: firing; clearing: it is well again, but not for long
+-- enough; resolved. folded: how many alerts this one stands for. muted_until: nobody is told of it before.
+CREATE OR REPLACE VIEW radmeter.alert_list AS
+SELECT alert.id, alert.rule, alert.kind, alert.severity,
+       CASE WHEN alert.resolved_at IS NOT NULL THEN 'resolved'
+            WHEN coalesce(watch.phase, other.phase) = 'clearing' THEN 'clearing' ELSE 'firing' END AS state,
+       CASE WHEN alert.username IS NOT NULL THEN 'user ' || alert.username
+            WHEN alert.router_id IS NOT NULL THEN 'router ' || coalesce(router.name, '#' || alert.router_id)
+            WHEN alert.site IS NOT NULL THEN 'site ' || alert.site ELSE 'all routers' END AS subject,
+       alert.router_id, router.name AS router, alert.site, alert.username, alert.began_at, alert.fired_at,
+       alert.resolved_at, alert.announced_at, alert.folded_into,
+       (SELECT count(*) FROM radmeter.alerts AS part WHERE part.folded_into = alert.id) AS folded,
+       CASE WHEN alert.resolved_at IS NULL THEN
+           radmeter.muted_until(alert.rule, alert.router_id, alert.site, alert.username, now()) END AS muted_until,
+       alert.acked_at, alert.acked_by, alert.ack_note, alert.detail
+FROM radmeter.alerts AS alert
+LEFT JOIN public.routers AS router ON router.id = alert.router_id
+LEFT JOIN radmeter.router_watch AS watch
+    ON watch.router_id = alert.router_id AND alert.kind = 'router_silent' AND alert.resolved_at IS NULL
+LEFT JOIN radmeter.alert_watch AS other ON alert.resolved_at IS NULL AND other.rule = alert.rule
+    AND other.subject = CASE WHEN alert.router_id IS NOT NULL THEN 'router:' || alert.router_id
+                             WHEN alert.site IS NOT NULL THEN 'site:' || alert.site ELSE 'all' END;
 
 -- The keys of the HTTP API, without their secrets. state: rotated keys hold until expires_at.
 CREATE OR REPLACE VIEW radmeter.key_list AS

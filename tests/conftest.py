@@ -46,7 +46,10 @@ LONG_FILES = (
 # little on it. All functions run on each version in integration/sql, and what counts in counting and ingest. The model
 # has the long random histories on each.
 ONE_VERSION = (
-    *(f"integration/{room}/" for room in ("adoption", "billing", "cli", "database", "doctor", "jobs")),
+    *(
+        f"integration/{room}/"
+        for room in ("adoption", "alerts", "billing", "cli", "database", "doctor", "jobs")
+    ),
     *(f"integration/{room}/" for room in ("partitions", "people", "quotas", "routers")),
     *(f"integration/{room}/" for room in ("schema", "usage", "webhooks")),
     "integration/counting/test_truth",

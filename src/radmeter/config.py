@@ -110,6 +110,12 @@ def _networks(text: str) -> Networks:
         raise ValueError("networks such as 10.20.0.0/16, fd00::/8, separated by commas") from None
 
 
+def _proxy_role(text: str) -> str | None:
+    if text in ("reader", "noc"):
+        return text
+    raise ValueError("reader or noc")
+
+
 class Listen(NamedTuple):
     """An address and a TCP port to listen on. As text it is ``127.0.0.1:8320`` or ``[::1]:8320``."""
 
@@ -478,6 +484,14 @@ class Settings:
             "text: lines for people; json: an object a line, for programs that collect logs",
         )
     )
+    alerts_file: Path | None = field(
+        metadata=_about(
+            "RADMETER_ALERTS_FILE",
+            "",
+            _path,
+            "file with the rules of alerts and the mail server; empty: the rules that are built in, and no e-mail",
+        )
+    )
     http_listen: Listen = field(
         metadata=_about(
             "RADMETER_HTTP_LISTEN",
@@ -503,6 +517,14 @@ class Settings:
             "",
             _networks,
             "networks of proxies before `radmeter serve`, whose X-Forwarded-For and -User are believed; empty: none",
+        )
+    )
+    http_proxy_role: str | None = field(
+        metadata=_about(
+            "RADMETER_HTTP_PROXY_ROLE",
+            "",
+            _proxy_role,
+            "what those may do on the pages whom X-Forwarded-User names: reader or noc; empty: they log in with a key",
         )
     )
     http_pool: int = field(

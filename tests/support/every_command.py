@@ -62,6 +62,15 @@ RUNS: dict[str, tuple[str, ...]] = {
     "login set": ("message_over", "x"),
     "limits list": (),
     "limits set": ("personal_keep_days", "90", "--yes"),
+    "alerts list": ("--all",),
+    "alerts show": ("1",),
+    "alerts ack": ("1",),
+    "alerts mute": ("--rule", "router-silent", "--until", "4h"),
+    "alerts mutes": (),
+    "alerts unmute": ("1",),
+    "alerts mails": (),
+    "alerts rules": (),
+    "alerts check": (),
     "webhooks list": (),
     "webhooks add": ("https://two.test/", "--secret-file", "{directory}/hook.secret"),
     "webhooks rotate": ("1", "--secret-file", "{directory}/hook.secret"),
@@ -146,6 +155,7 @@ OTHERS = {
     "simulate": "needs a server; its output is `emit`, as that of others",
     "ship": "only logs",
     "jobs run": "only logs",
+    "alerts test": "needs a mail server: tests/integration/alerts/test_mail.py",
     "webhooks test": "needs an endpoint: tests/integration/webhooks/test_webhooks.py",
     "migrate roles": "makes roles of the whole server",
     "freeradius install": "tests/acceptance/test_freeradius_install.py",
@@ -234,6 +244,10 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
         dsn, "webhooks", "add", "https://one.test/", "--secret-file", directory / "one.secret", **settings
     )
     assert added.exit_code == 0, added.errors
+    connection.execute(
+        """INSERT INTO radmeter.alerts (rule, kind, severity, router_id, began_at, fired_at)
+           VALUES ('router-silent', 'router_silent', 'warning', 1, now(), now())"""
+    )
     connection.execute(
         """INSERT INTO radmeter.webhook_delivery
                (webhook_id, message_id, type, subject, data, happened_at, state, ended_at, error)

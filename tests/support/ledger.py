@@ -150,7 +150,7 @@ def register(connection: psycopg.Connection[Any], name: str, **columns: Any) -> 
     """Register a router; return its id."""
     names = ["name", *columns]
     row = connection.execute(
-        f"INSERT INTO routers ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) RETURNING id",
+        f"INSERT INTO public.routers ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) RETURNING id",
         (name, *columns.values()),
     ).fetchone()
     assert row is not None

@@ -185,9 +185,9 @@ class Jobs(Child):
         return f"{socket.gethostname()}, process {self.pid}"
 
 
-def eager_jobs(log: Path, dsn: str) -> Jobs:
+def eager_jobs(log: Path, dsn: str, **environment: str) -> Jobs:
     """Start `radmeter jobs run` with a second between its runs."""
-    return Jobs(log, dsn, RADMETER_JOBS_SECONDS="1").start()
+    return Jobs(log, dsn, RADMETER_JOBS_SECONDS="1", **environment).start()
 
 
 class Database:

@@ -65,6 +65,7 @@ ANY_POOLER = {
     "src/radmeter/metrics/figures.py",
     "src/radmeter/cli/webhooks.py",
     "src/radmeter/webhooks/sender.py",
+    "src/radmeter/alerts/mail_queue.py",
     "src/radmeter/quotas/worker.py",
     "src/radmeter/cli/common.py",  # asks a standby how far it is behind
     "src/radmeter/cli/journal.py",

@@ -4,7 +4,7 @@
 -- Each session is checked again under the row's lock, since an interim may have come in since radmeter.stale_sessions.
 -- Rows that another writer holds are left for the next run. A session whose Stop waits for its month keeps its cause.
 -- Returns how many sessions it closed.
--- Writes radacct, radmeter.session_alias.
+-- Writes radacct, radmeter.session_alias, radmeter.router_watch.
 CREATE OR REPLACE FUNCTION radmeter.close_stale(
     p_radacctids bigint[], p_at timestamptz DEFAULT NULL, p_minutes integer DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -37,6 +37,7 @@ BEGIN
     GET DIAGNOSTICS v_closed = ROW_COUNT;
     IF v_closed > 0 THEN
         PERFORM radmeter.note_device_keys(p_radacctids);
+        PERFORM radmeter.note_reaped(p_radacctids, v_at);
     END IF;
     RETURN v_closed;
 END;

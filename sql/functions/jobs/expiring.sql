@@ -1,9 +1,9 @@
--- radmeter.expiring(): the rejected packets, anomalies, requests to routers, quota notices and deliveries of webhooks that
--- are older, or take more room, than the limits allow.
+-- radmeter.expiring(): the rejected packets, anomalies, requests to routers, quota notices, deliveries of webhooks, alerts,
+-- mails and mutes that are older, or take more room, than the limits allow.
 -- Returns a row for each table (kind) and reason (age or size) with something to remove: the rows with ids up to until_id.
 -- The size is added up from the latest row backwards, only if the table and its indexes take more than the limit.
 -- Called by the jobs. Reads rejected_packet, accounting_anomaly, radmeter.disconnect_queue, radmeter.quota_notice,
--- radmeter.webhook_delivery. Waits for no lock.
+-- radmeter.webhook_delivery, radmeter.alerts, radmeter.alert_mail, radmeter.alert_mutes. Waits for no lock.
 CREATE OR REPLACE FUNCTION radmeter.expiring()
 RETURNS TABLE (kind text, reason text, until_id bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -47,5 +47,17 @@ BEGIN
     RETURN QUERY
     SELECT 'webhook delivery', 'age', max(id) FROM radmeter.webhook_delivery
     WHERE ended_at < now() - radmeter.limit_value('webhook_keep_days') * interval '1 day' HAVING max(id) IS NOT NULL;
+
+    RETURN QUERY
+    SELECT 'alert', 'age', max(id) FROM radmeter.alerts
+    WHERE resolved_at < now() - radmeter.limit_value('alerts_keep_days') * interval '1 day' HAVING max(id) IS NOT NULL;
+
+    RETURN QUERY
+    SELECT 'mail about alerts', 'age', max(id) FROM radmeter.alert_mail
+    WHERE ended_at < now() - radmeter.limit_value('webhook_keep_days') * interval '1 day' HAVING max(id) IS NOT NULL;
+
+    RETURN QUERY
+    SELECT 'mute of alerts', 'age', max(id) FROM radmeter.alert_mutes
+    WHERE until_at < now() - radmeter.limit_value('alerts_keep_days') * interval '1 day' HAVING max(id) IS NOT NULL;
 END;
 $$;

@@ -1,5 +1,5 @@
--- radmeter.change_router(id, changes, keep_mac): changes a router's keys, time zone, RADIUS clients or plausible rate.
---   changes   JSON object of mac, nas_identifier, ip_address, timezone, plausible_mbit_per_second, and clients,
+-- radmeter.change_router(id, changes, keep_mac): changes a router's keys, time zone, RADIUS clients, plausible rate or site.
+--   changes   JSON object of mac, nas_identifier, ip_address, timezone, plausible_mbit_per_second, site, and clients,
 --             an array of addresses and networks; null clears a value, an absent one stays
 --   keep_mac  true: packets with the old MAC still find this router; false: the old MAC may become another router's
 -- The router keeps its usage, and each counted octet keeps its date. Later usage is dated in the new time zone.
@@ -22,7 +22,8 @@ BEGIN
     END IF;
     v_new := jsonb_populate_record(v_router, p_changes - ARRAY(
         SELECT key FROM jsonb_object_keys(p_changes) AS key
-        WHERE key NOT IN ('mac', 'nas_identifier', 'ip_address', 'timezone', 'clients', 'plausible_mbit_per_second')));
+        WHERE key NOT IN ('mac', 'nas_identifier', 'ip_address', 'timezone', 'clients', 'plausible_mbit_per_second',
+                          'site')));
     IF v_new IS NOT DISTINCT FROM v_router THEN
         RETURN false;
     END IF;
@@ -46,7 +47,7 @@ BEGIN
     UPDATE public.routers SET
         mac = v_new.mac, nas_identifier = v_new.nas_identifier, ip_address = v_new.ip_address,
         timezone = v_new.timezone, clients = v_new.clients,
-        plausible_mbit_per_second = v_new.plausible_mbit_per_second, updated_at = now()
+        plausible_mbit_per_second = v_new.plausible_mbit_per_second, site = v_new.site, updated_at = now()
     WHERE id = p_id;
     IF p_keep_mac AND v_router.mac IS DISTINCT FROM v_new.mac AND v_router.mac IS NOT NULL THEN
         IF v_other.id IS NOT NULL THEN

@@ -1,6 +1,6 @@
 -- radmeter.import_routers(lines): imports a batch of inventory lines into routers. A second import changes nothing.
 --   lines  JSON array of {"line", "name", "mac", "nas_identifier", "nas_mac", "ip_address", "timezone", "clients",
---          "plausible_mbit_per_second"}. An absent or null value changes nothing. clients is an array of addresses and
+--          "plausible_mbit_per_second", "site"}. An absent or null value changes nothing. clients is an array of addresses and
 --          networks; an empty one means any. A plausible rate of -1 means the limit of the installation.
 --          nas_mac is the nas_identifier if that is a MAC. No two lines of a batch may have the same name or the same
 --          MAC.
@@ -17,7 +17,7 @@ AS $$
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(p_lines) AS given (
         line bigint, name text, mac macaddr, nas_identifier text, nas_mac macaddr, ip_address inet, timezone text,
-        clients cidr[], plausible_mbit_per_second integer)
+        clients cidr[], plausible_mbit_per_second integer, site text)
 ), zones AS MATERIALIZED (
     -- As radmeter.is_time_zone, once for all lines.
     SELECT DISTINCT given.timezone AS name
@@ -53,7 +53,7 @@ WITH given AS MATERIALIZED (
     FROM found
 ), compared AS MATERIALIZED (
     SELECT judged.line, judged.target, judged.reason, judged.name, judged.mac, judged.nas_identifier,
-           judged.ip_address, judged.timezone, judged.clients, judged.plausible_mbit_per_second,
+           judged.ip_address, judged.timezone, judged.clients, judged.plausible_mbit_per_second, judged.site,
            CASE
                WHEN judged.reason IS NOT NULL THEN 'refused'
                WHEN judged.target IS NULL THEN 'added'
@@ -61,9 +61,10 @@ WITH given AS MATERIALIZED (
                WHEN (coalesce(judged.mac, router.mac), coalesce(judged.nas_identifier, router.nas_identifier),
                      coalesce(judged.ip_address, router.ip_address), coalesce(judged.timezone, router.timezone),
                      nullif(coalesce(judged.clients, router.clients), '{}'),
-                     nullif(coalesce(judged.plausible_mbit_per_second, router.plausible_mbit_per_second), -1))
+                     nullif(coalesce(judged.plausible_mbit_per_second, router.plausible_mbit_per_second), -1),
+                     coalesce(judged.site, router.site))
                    IS DISTINCT FROM (router.mac, router.nas_identifier, router.ip_address, router.timezone,
-                                     router.clients, router.plausible_mbit_per_second)
+                                     router.clients, router.plausible_mbit_per_second, router.site)
                THEN 'updated'
                ELSE 'unchanged'
            END AS outcome
@@ -79,6 +80,7 @@ WITH given AS MATERIALIZED (
         clients = nullif(coalesce(given.clients, router.clients), '{}'),
         plausible_mbit_per_second =
             nullif(coalesce(given.plausible_mbit_per_second, router.plausible_mbit_per_second), -1),
+        site = coalesce(given.site, router.site),
         updated_at = now()
     FROM (SELECT * FROM compared WHERE outcome IN ('claimed', 'updated') ORDER BY target) AS given
     WHERE router.id = given.target
@@ -89,14 +91,16 @@ WITH given AS MATERIALIZED (
                'name', compared.name, 'mac', compared.mac, 'nas_identifier', compared.nas_identifier,
                'ip_address', compared.ip_address, 'timezone', compared.timezone,
                'clients', compared.clients,
-               'plausible_mbit_per_second', compared.plausible_mbit_per_second) ORDER BY compared.line)
+               'plausible_mbit_per_second', compared.plausible_mbit_per_second,
+               'site', compared.site) ORDER BY compared.line)
     FROM compared LEFT JOIN public.routers AS router ON router.id = compared.target
     WHERE compared.outcome IN ('added', 'claimed', 'updated')
     HAVING count(*) > 0
 ), added AS (
     INSERT INTO public.routers AS router (name, mac, nas_identifier, ip_address, timezone, clients,
-                                          plausible_mbit_per_second)
-    SELECT name, mac, nas_identifier, ip_address, timezone, nullif(clients, '{}'), nullif(plausible_mbit_per_second, -1)
+                                          plausible_mbit_per_second, site)
+    SELECT name, mac, nas_identifier, ip_address, timezone, nullif(clients, '{}'),
+           nullif(plausible_mbit_per_second, -1), site
     FROM compared WHERE outcome = 'added' ORDER BY line
     RETURNING router.id, router.name
 )

@@ -33,6 +33,7 @@ AS $$
          'what is known of segments counted earlier is removed (100 days at least): a copy of one would be counted again'),
         ('webhook_keep_days', 30, 'days',
          'deliveries of webhooks that ended earlier are removed, also dead ones that nobody retried'),
+        ('alerts_keep_days', 400, 'days', 'alerts that were resolved earlier are removed'),
         ('quota_history_keep_days', 400, 'days', 'requests to routers and quota notices that are older are removed'),
         ('personal_keep_days', NULL, 'days',
          'how long closed sessions keep calling station id, framed addresses, connect info and class')

@@ -86,6 +86,26 @@ class Access:
             self._slow(address)
         raise self._failed(address, "this key is none, or it was revoked or has expired")
 
+    async def holder(self, key_id: str) -> Caller:
+        """Return who has the key with an id, for logins of pages, which have proved the key before.
+
+        Raises
+        ------
+        Problem
+            401: it was revoked, or has expired.
+        """
+        found = self._known.get(key_id)
+        if found is None or found.until <= self._now():
+            found = await self._find(key_id)
+            if found is not None:
+                await self._note(key_id)
+        if found is None or (
+            found.caller.expires_at is not None and found.caller.expires_at <= datetime.now(UTC)
+        ):
+            self._known.pop(key_id, None)
+            raise _unauthorized("this key was revoked or has expired", ', error="invalid_token"')
+        return found.caller
+
     def rate(self, caller: Caller) -> Decision:
         """Take a request of the caller's rate."""
         return self.rates.take(caller.key_id, caller.rate_count, caller.rate_seconds)

@@ -16,11 +16,16 @@ from radmeter.api import openapi
 from radmeter.api.access import Access
 from radmeter.api.cursors import Cursors
 from radmeter.api.dispatch import PREFIX, Api
+from radmeter.api.hub import Hub
 from radmeter.api.middleware import Around
 from radmeter.api.monitoring import Monitoring
+from radmeter.api.noc.app import Pages
+from radmeter.api.noc.examining import Examiner
+from radmeter.api.noc.listened import STREAM, Listened, fault
 from radmeter.api.pools import Pools
 from radmeter.api.problems import MEDIA_TYPE, not_found
 from radmeter.api.routes import all_routes
+from radmeter.api.stream import Stream
 from radmeter.config import Settings
 from radmeter.keys.signing_key import signing_key
 
@@ -54,6 +59,10 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     monitoring = Monitoring(settings, access, settings.read_dsn or dsn)
     parts = Parts(settings=settings, pools=pools, access=access, key=key)
     routes = all_routes()
+    hub = Hub(pools)
+    examiner = Examiner(settings, dsn)
+    pages = Pages(settings, pools, access, hub, examiner, key, settings.read_dsn or dsn)
+    stream = Stream(hub, pages.logins.again)
     documents = {"openapi.json": msgspec.json.encode(openapi.document(routes))}
     api = Api(settings, pools, access, Cursors(key), routes, documents)
 
@@ -63,13 +72,25 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
         try:
             yield
         finally:
+            stream.end()
+            await hub.close()
+            await examiner.close()
             await asyncio.shield(pools.close())
             await asyncio.shield(monitoring.close())
 
-    app = Starlette(routes=[*_routes(parts), *monitoring.routes(), Mount(PREFIX, app=api)], lifespan=lifespan)
+    listened = Listened(stream, access, pages)
+    routes_of_app = [
+        *_routes(parts),
+        Route(STREAM, listened),
+        Mount(PREFIX, app=api),
+        *monitoring.routes(),
+        *pages.routes(),
+    ]
+    app = Starlette(routes=routes_of_app, lifespan=lifespan)
     app.state.parts = parts
     app.router.redirect_slashes = False
     app.add_exception_handler(404, _not_found)
+    app.add_exception_handler(503, fault)
     app.add_middleware(Around, address=access.address, tls=settings.http_tls_cert is not None)
     return app
 

@@ -11,6 +11,8 @@ class Caller:
     key_id: str
     name: str
     role: str
+    kind: str = "key"
+    """key, or user: somebody whom the operator's proxy has named."""
     tenant_id: int | None = None
     tenant: str | None = None
     rate_count: int = 300

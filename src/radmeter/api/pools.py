@@ -11,6 +11,7 @@ from radmeter.api.problems import unavailable
 from radmeter.database import settings as server_settings
 from radmeter.database.connection import BEGIN, SEARCH_PATH, connection_string
 from radmeter.database.far_times import FarDateLoader, FarTimestamptzLoader
+from radmeter.database.tenant_roles import GROUPS
 
 WAIT_SECONDS = 3.0
 # So many requests wait for each connection. More are told at once to come again.
@@ -86,7 +87,7 @@ async def _configure(connection: ApiConnection) -> None:
     question = BEGIN.format(
         pid=shown,
         path=SEARCH_PATH.partition(" = ")[2],
-        groups="NULL",  # what its login may do is for errors of commands
+        groups=GROUPS,
         settings=server_settings.set_for_session(
             f"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {shown}"
         ),

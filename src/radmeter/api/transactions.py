@@ -90,7 +90,7 @@ def _beginning(connection: ApiConnection, caller: Caller, writes: bool, seconds:
         text += f"; SET LOCAL radmeter.tenant = '{caller.tenant_id:d}'"
     if writes:
         # audit_log has it beside the role that logged in.
-        operator = sql.Literal(f"key {caller.name}").as_string(connection)
+        operator = sql.Literal(f"{caller.kind} {caller.name}").as_string(connection)
         text += f"; SET LOCAL radmeter.operator = {operator}"
     return text.encode()
 

@@ -6,6 +6,7 @@ import click
 from rich.progress import Progress
 
 from radmeter import output, waits
+from radmeter.alerts.worker import AlertWorker
 from radmeter.cli import times
 from radmeter.cli.common import ServiceCommand, emit, format_option, utc_option, with_settings
 from radmeter.cli.groups import group
@@ -43,6 +44,7 @@ def jobs() -> None:
     "coa_key_file",
     "webhook_networks",
     "log_format",
+    "alerts_file",
 )
 def run(settings: Settings) -> None:
     """Run the jobs until SIGTERM or Ctrl-C. Several may be started: one works, the others stand by.
@@ -54,7 +56,7 @@ def run(settings: Settings) -> None:
     `radmeter partitions archive`. `radmeter status` says when that succeeded last.
 
     The one that works also sends Disconnect- and CoA-Requests to routers (`radmeter queue list`).
-    It tells the endpoints of `radmeter webhooks` what happens to users' quotas.
+    It tells the endpoints of `radmeter webhooks` what happens to users' quotas, and what is wrong (`radmeter alerts`).
     """
     if settings.archive_after_months and settings.archive_directory is None:
         raise ConfigurationError(
@@ -74,6 +76,7 @@ def run(settings: Settings) -> None:
             ),
             quotas=lambda: QuotaWorker(database.dsn, settings.coa_key_file),
             webhooks=Sender(database.dsn, lambda: Keyring(settings.coa_key_file), settings.webhook_networks),
+            alerts=lambda lease_on: AlertWorker(database.dsn, settings.alerts_file, lease_on),
         )
 
 

@@ -86,6 +86,10 @@ SECTIONS = {
             "radmeter.cli.status:status",
             "Show what is in the journal, how far and how fast each node is ingested, and what an operator has to do.",
         ),
+        "alerts": (
+            "radmeter.cli.alerts:alerts",
+            "Show what is wrong: silent routers, sites that are down, unusual traffic.",
+        ),
         "doctor": (
             "radmeter.cli.doctor:doctor",
             "Check everything: say what is wrong, with which object, and print the command that repairs it.",

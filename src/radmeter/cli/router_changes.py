@@ -107,6 +107,11 @@ def rename(settings: Settings, router: str, name: str) -> None:
     help="More than one user can use in a direction, in Mbit/s. It tells wraps of 32-bit counters.",
 )
 @click.option(
+    "--site",
+    type=TEXT,
+    help="Where it stands. If all routers of a site are silent, there is one alert.",
+)
+@click.option(
     "--tenant",
     metavar="TENANT|none",
     type=TEXT,
@@ -120,9 +125,9 @@ def rename(settings: Settings, router: str, name: str) -> None:
 @coa_options
 @with_settings("state", "dsn", "coa_key_file")
 def set_(settings: Settings, router: str, keep_mac: bool, tenant: str | None, **options: Any) -> None:
-    """Change a router's keys, time zone, RADIUS clients, plausible rate, tenant, or how requests reach it.
+    """Change a router's keys, time zone, RADIUS clients, plausible rate, site, tenant, or how requests reach it.
 
-    An empty value (--mac '', --coa-address '') removes it.
+    An empty value (--mac '', --site '', --coa-address '') removes it.
 
     Its usage stays with it, each byte on the day on which it was counted. Later packets count by the new time zone.
     After a change of MAC, a device that still sends the old MAC is another router (if its NAS-Identifier and address
@@ -152,8 +157,8 @@ def set_(settings: Settings, router: str, keep_mac: bool, tenant: str | None, **
     named = {column: text for column, text in given.items() if text is not None}
     if not named and not coa and tenant is None:
         raise click.UsageError(
-            "give at least one of --mac, --nas-identifier, --ip, --timezone, --clients, --plausible-rate, --tenant, "
-            "--vendor, --swapped, --message-authenticator and those that begin with --coa"
+            "give at least one of --mac, --nas-identifier, --ip, --timezone, --clients, --plausible-rate, --site, "
+            "--tenant, --vendor, --swapped, --message-authenticator and those that begin with --coa"
         )
     if keep_mac and "mac" not in named:
         raise click.UsageError("--keep-mac goes with --mac")

@@ -38,7 +38,18 @@ if TYPE_CHECKING:
     from radmeter.routers.changes import RouterWriter
     from radmeter.routers.inventory import Line
 
-COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "status", "tenant_id", "tenant")
+COLUMNS = (
+    "id",
+    "name",
+    "mac",
+    "nas_identifier",
+    "ip_address",
+    "timezone",
+    "status",
+    "tenant_id",
+    "tenant",
+    "site",
+)
 SHORT = ("id", "name", "mac", "ip_address", "status")
 DETAILS = (
     *COLUMNS,
@@ -261,7 +272,8 @@ def claim(settings: Settings, router: str, name: str | None, **given: str | None
     epilog="""\b
 The file begins with this header, in one line:
   name,mac,nas_identifier,ip_address,timezone,clients,
-  plausible_mbit_per_second,vendor,coa_address,coa_port
+  plausible_mbit_per_second,site,vendor,coa_address,
+  coa_port
 Example: radmeter routers import inventory.csv --dry-run""",
 )
 @click.argument("file", metavar="CSV", type=click.File("rb"))

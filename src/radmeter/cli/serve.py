@@ -32,6 +32,8 @@ Examples:
     "http_tls_cert",
     "http_tls_key",
     "http_proxies",
+    "http_proxy_role",
+    "journal",
     "http_pool",
     "http_key_file",
     "archive_directory",

@@ -82,7 +82,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     state |= {"standby": None, "standby_behind_seconds": None}
     state |= {"ignored_packets": None, "personal_cleared_at": None, "discovery_limits": None}
     state |= {"incidents": None, "segments": None, "archive_by_age": None, "requests": None}
-    state |= {"heard": None, "billing": None}
+    state |= {"heard": None, "billing": None, "alerts": None}
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
@@ -96,6 +96,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
             state["incidents"] = ingest_state.incidents(connection)
             state["requests"] = ingest_state.requests(connection)
             state["billing"] = _due(connection)
+            state["alerts"] = _watch(connection)
             state["archive_by_age"] = ingest_state.job_result(connection, "archive")
             state["discovery_limits"] = ingest_state.discovery_limits(connection)
             if sample:
@@ -221,6 +222,7 @@ def _print(state: State, kept: str | None) -> None:
         ("discovered routers", state["discovered_routers"]),
         ("requests to routers", _requests(state["requests"])),
         *([("billing", _billing(state["billing"]))] if _billing(state["billing"]) else ()),
+        ("alerts", _alerts(state["alerts"])),
         *(("discovery limit", _reached(row)) for row in state["discovery_limits"] or ()),
     ]
     files = [row for row in state["nodes"] or () if row["node"].startswith(DETAIL)]
@@ -328,6 +330,32 @@ def _billing(row: State | None) -> str | None:
     if row["drafts"]:
         parts.append(f"{counted(row['drafts'], 'draft')} {verb(row['drafts'], 'waits', 'wait')} to be issued")
     return f"{'; '.join(parts)}. See `radmeter doctor`"
+
+
+def _watch(connection: "Connection") -> State:
+    """Return how many alerts are open, and whether people can be told."""
+    from radmeter.alerts.store import state
+
+    found = state(connection)
+    names = ("open", "critical", "rules_error", "mails_waiting", "mails_dead", "mail_error")
+    return {name: found[name] for name in names}
+
+
+def _alerts(row: State | None) -> str | None:
+    """Return what is wrong, in a line."""
+    if row is None:
+        return None
+    parts = [f"{row['open']} open"]
+    if row["critical"]:
+        parts.append(f"{row['critical']} of them critical and not acknowledged")
+    if row["rules_error"]:
+        parts.append("the file of rules cannot be used")
+    if row["mail_error"]:
+        parts.append(
+            f"e-mail fails, {counted(row['mails_waiting'], 'mail')} {verb(row['mails_waiting'], 'waits', 'wait')}"
+        )
+    see = "alerts list" if row["open"] and len(parts) <= 2 else "doctor"
+    return ", ".join(parts) + (f". See `radmeter {see}`" if row["open"] or len(parts) > 1 else "")
 
 
 def _job(row: State) -> str:

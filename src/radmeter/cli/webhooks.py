@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from radmeter.quotas.secrets import Keyring
 
 # The types of messages there are. `--event over` is short for the one that ends so.
-TYPES = ("quota.warned", "quota.over", "quota.restored")
+QUOTA_TYPES = ("quota.warned", "quota.over", "quota.restored")
+TYPES = (*QUOTA_TYPES, "alert.firing", "alert.resolved")
 TEST = "radmeter.test"
 SHORT = ("id", "url", "state", "waiting", "dead", "delivered_at")
 SHORT_DELIVERIES = (
@@ -83,6 +84,8 @@ def webhooks() -> None:
 Examples:
   radmeter webhooks add https://example.org/in --secret-file hook.secret
   radmeter webhooks add https://example.org/in --secret-file s --event over
+  radmeter webhooks add https://example.org/noc --secret-file n \\
+      --event firing,resolved
 """,
 )
 @click.argument("url", type=TEXT)
@@ -97,7 +100,7 @@ Examples:
     "--event",
     "events",
     type=Events(),
-    default=",".join(TYPES),
+    default=",".join(QUOTA_TYPES),
     show_default=True,
     metavar="EVENT,..",
     help="Only these events.",

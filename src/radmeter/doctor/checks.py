@@ -3,6 +3,7 @@
 from radmeter.doctor import (
     activity,
     adoption,
+    alerts,
     backup,
     billing,
     connection,
@@ -54,6 +55,7 @@ CHECKS = (
     Named("people", people.check, needs_schema=True),
     Named("requests", requests.check, needs_schema=True),
     Named("webhooks", webhooks.check, needs_schema=True),
+    Named("alerts", alerts.check, needs_schema=True),
     Named("billing", billing.check, needs_schema=True),
     Named("routers", routers.check, needs_schema=True),
     Named("clocks", activity.clocks, needs_schema=True),

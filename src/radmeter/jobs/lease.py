@@ -15,6 +15,7 @@ from radmeter.database.transactions import TransactionsConnection
 JOBS = "jobs"
 # A thread of the same process has its own, since each transaction of a lease keeps its row locked.
 QUOTAS = "quotas"
+ALERTS = "alerts"
 # After so long without a sign of its holder another process takes the lease.
 LEASE_SECONDS = 30
 RENEW_SECONDS = 10.0

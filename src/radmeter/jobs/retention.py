@@ -47,6 +47,12 @@ TABLES = {
     "quota notice": "radmeter.quota_notice",
     "webhook delivery": "(SELECT id FROM radmeter.webhook_delivery WHERE ended_at < now()"
     " - radmeter.limit_value('webhook_keep_days') * interval '1 day') AS ended",
+    "alert": "(SELECT id FROM radmeter.alerts WHERE resolved_at < now()"
+    " - radmeter.limit_value('alerts_keep_days') * interval '1 day') AS ended",
+    "mail about alerts": "(SELECT id FROM radmeter.alert_mail WHERE ended_at < now()"
+    " - radmeter.limit_value('webhook_keep_days') * interval '1 day') AS ended",
+    "mute of alerts": "(SELECT id FROM radmeter.alert_mutes WHERE until_at < now()"
+    " - radmeter.limit_value('alerts_keep_days') * interval '1 day') AS ended",
 }
 
 

@@ -15,10 +15,11 @@ import psycopg
 from radmeter.adoption import backfill
 from radmeter.billing import assignments
 from radmeter.database.connection import connect, explained_errors, translated_errors
+from radmeter.database.transactions import TransactionsConnection
 from radmeter.errors import StoreError
 from radmeter.jobs import retention
 from radmeter.jobs.archiving import ArchivingByAge
-from radmeter.jobs.lease import QUOTAS, RENEW_SECONDS, Lease
+from radmeter.jobs.lease import ALERTS, QUOTAS, RENEW_SECONDS, Lease
 from radmeter.jobs.stale_sessions import close_stale, held_back
 from radmeter.jobs.waiting_sessions import close_waiting
 from radmeter.partitions.months import ensure_partitions
@@ -67,11 +68,12 @@ def run(
     archiving: ArchivingByAge | None = None,
     quotas: Callable[[], Worker] | None = None,
     webhooks: Worker | None = None,
+    alerts: Callable[[Callable[[TransactionsConnection], Lease]], Worker] | None = None,
 ) -> None:
     """Run the jobs every `interval_seconds` while this process has the lease; stand by while another has it.
 
     `quotas` makes what works beside the jobs as long as this process has the lease. `webhooks` works beside them, too;
-    it can be started again.
+    it can be started again. `alerts` makes what looks for alerts meanwhile, with a lease of its own.
     """
     said: str | None = None
     holder = uuid.uuid4()
@@ -85,14 +87,19 @@ def run(
                     continue
                 said = _say(said, "running the periodic jobs", logging.INFO)
                 worker = None if quotas is None else quotas()
+                watch = None if alerts is None else alerts(lambda own: Lease(own, holder, ALERTS))
                 if webhooks is not None:
                     webhooks.start()
                 try:
+                    if watch is not None:
+                        watch.start()
                     if worker is not None:
                         worker.start()
                     with looking(dsn, lambda own: Lease(own, holder, QUOTAS)):
                         _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
                 finally:
+                    if watch is not None:
+                        watch.end()
                     if webhooks is not None:
                         webhooks.end()
                     if worker is not None:

@@ -88,6 +88,12 @@ QUERIES = (
         " WHERE subject = %(name)s",
     ),
     (
+        "alerts and mutes",
+        REPLACED,
+        "SELECT count(*), min(at), max(at) FROM (SELECT fired_at AS at FROM radmeter.alerts WHERE username = %(name)s"
+        " UNION ALL SELECT created_at FROM radmeter.alert_mutes WHERE username = %(name)s) AS about",
+    ),
+    (
         "invoices",
         KEPT,
         "SELECT count(*), min(issued_at), max(issued_at) FROM public.invoices WHERE username = %(name)s",

@@ -58,10 +58,12 @@ KEYS = SHARED | {
     "billing_key_file",
     "coa_key_file",
     "webhook_networks",
+    "alerts_file",
     "http_listen",
     "http_tls_cert",
     "http_tls_key",
     "http_proxies",
+    "http_proxy_role",
     "http_pool",
     "http_key_file",
     "acct_host",
@@ -74,6 +76,7 @@ KEYS = SHARED | {
 COMMANDS = frozenset(
     {
         "adopt",
+        "alerts",
         "audit",
         "backfill",
         "billing",

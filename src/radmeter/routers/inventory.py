@@ -10,7 +10,16 @@ from radmeter.csv_lines import BadLine
 from radmeter.errors import RadmeterError
 from radmeter.packet.router_key import normal_mac
 
-COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone", "clients", "plausible_mbit_per_second")
+COLUMNS = (
+    "name",
+    "mac",
+    "nas_identifier",
+    "ip_address",
+    "timezone",
+    "clients",
+    "plausible_mbit_per_second",
+    "site",
+)
 # How requests reach a router. The secret is not among them: a list of secrets would lie about.
 REQUEST_COLUMNS = ("vendor", "coa_address", "coa_port")
 ANY = "any"
@@ -39,6 +48,7 @@ class Line:
     timezone: str | None = None
     clients: str | None = None  # addresses and networks with commas between them, or `any`
     plausible_mbit_per_second: str | None = None  # a whole number, or `default`
+    site: str | None = None
     vendor: str | None = None
     coa_address: str | None = None
     coa_port: str | None = None
@@ -107,6 +117,12 @@ def _name(text: str, timezones: Mapping[str, str]) -> str:
         raise BadLine(f"the name has {len(text)} characters, more than {LONGEST_NAME}")
     if text.startswith("#"):
         raise BadLine(f"the name {text!r} begins with #, as ids do")
+    return text
+
+
+def _site(text: str, timezones: Mapping[str, str]) -> str:
+    if len(text) > LONGEST_NAME:
+        raise BadLine(f"the site has {len(text)} characters, more than {LONGEST_NAME}")
     return text
 
 
@@ -195,6 +211,7 @@ _CHECKS = {
     "timezone": _timezone,
     "clients": _clients,
     "plausible_mbit_per_second": _plausible_mbit_per_second,
+    "site": _site,
     "vendor": _vendor,
     "coa_address": _ip_address,
     "coa_port": _port,

@@ -14,7 +14,7 @@ from radmeter.packet.router_key import normal_mac
 ROUTERS = """
 SELECT id, name, mac, nas_identifier, ip_address, status, timezone, created_at, today, discovery_key, updated_at,
        merged_into, merged_at, interim_interval, stale_after_seconds, clients, plausible_mbit_per_second,
-       tenant_id, tenant
+       tenant_id, tenant, site
 FROM radmeter.router_list WHERE true"""
 STATUS = " AND status = %(status)s"
 REQUESTS = """
@@ -60,6 +60,7 @@ class Router:
     plausible_mbit_per_second: int | None  # more than one user can use in a direction; None: the limit
     tenant_id: int | None  # whose it is today: a tenant can have a realm for user names
     tenant: str | None  # the name of that tenant
+    site: str | None  # where it stands: routers of a site fail together
 
     @property
     def shown(self) -> str:

@@ -30,6 +30,7 @@ ORDER = (
     "functions/quotas",
     "functions/billing",
     "functions/webhooks",
+    "functions/alerts",
     "functions/keys",
     "views.sql",
     GRANTS,

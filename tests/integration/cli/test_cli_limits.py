@@ -46,8 +46,8 @@ def test_a_value_that_is_no_limit_is_refused(database: str, connection: Connecti
     assert in_force(connection) == before
 
 
-KEEP_LIMITS = ("anomalies_keep_bytes", "anomalies_keep_days", "personal_keep_days", "quota_history_keep_days",
-               "rejected_keep_bytes",
+KEEP_LIMITS = ("alerts_keep_days", "anomalies_keep_bytes", "anomalies_keep_days", "personal_keep_days",
+               "quota_history_keep_days", "rejected_keep_bytes",
                "rejected_keep_days", "segment_keep_days", "webhook_keep_days")  # fmt: skip
 
 

@@ -35,6 +35,7 @@ def test_an_added_router_is_listed_and_shown(database: str) -> None:
         "status": "active",
         "tenant_id": None,
         "tenant": None,
+        "site": None,
         "clients": None,
     }
     assert radmeter(database, "routers", "list", "--format", "json").json() == [row]
@@ -223,3 +224,20 @@ def test_a_long_inventory_goes_in_by_batches(database: str, connection: Connecti
     assert (
         radmeter(database, "routers", "import", file).output == "12,000 lines: 11999 unchanged, 1 refused\n"
     )
+
+
+def test_a_router_has_a_site(database: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(
+        "name,mac,site\nlobby,02-00-00-00-00-01,Hotel Adler\nattic,02-00-00-00-00-02,\n"
+    )
+    assert radmeter(database, "routers", "import", tmp_path / "list.csv").exit_code == 0
+    assert "2 unchanged" in radmeter(database, "routers", "import", tmp_path / "list.csv").output
+    assert radmeter(database, "routers", "set", "attic", "--site", "Camp").exit_code == 0
+    assert radmeter(database, "routers", "set", "lobby", "--site", "").exit_code == 0
+    rows = radmeter(database, "routers", "list", "--format", "json").json()
+    assert {row["name"]: row["site"] for row in rows} == {"lobby": None, "attic": "Camp"}
+    assert radmeter(database, "routers", "show", "attic", "--format", "json").json()["site"] == "Camp"
+    long = radmeter(database, "routers", "set", "attic", "--site", "x" * 201)
+    assert "the site has 201 characters, more than 200" in long.errors
+    changes = radmeter(database, "audit", "list", "--format", "json").json()
+    assert sum(each["action"] == "routers set" for each in changes) == 2

@@ -74,6 +74,11 @@ READ: dict[str, tuple[str, ...]] = {
     "plans show": ("{user}",),
     "users list": (),
     "users show": ("{user}",),
+    "alerts list": (),
+    "alerts show": ("1",),
+    "alerts mutes": (),
+    "alerts mails": (),
+    "alerts rules": (),
     "webhooks list": (),
     "webhooks queue list": (),
     "quota over": (),
@@ -166,6 +171,26 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     )
     connection.execute(
         "INSERT INTO radmeter.webhook (url, events, secret) VALUES (%s, %s, 'sealed')", (HOSTILE, [HOSTILE])
+    )
+    connection.execute(
+        """INSERT INTO radmeter.alerts (rule, kind, severity, site, username, began_at, fired_at, acked_by, ack_note)
+           VALUES (%(text)s, %(text)s, 'warning', %(text)s, %(text)s, now(), now(), %(text)s, %(text)s)""",
+        {"text": HOSTILE},
+    )
+    connection.execute(
+        """INSERT INTO radmeter.alert_mutes (rule, site, username, until_at, note, created_by)
+           VALUES (%(text)s, %(text)s, %(text)s, now() + interval '1 day', %(text)s, %(text)s)""",
+        {"text": HOSTILE},
+    )
+    connection.execute(
+        "INSERT INTO radmeter.alert_mail (recipients, created_at, error) VALUES (ARRAY[%(text)s], now(), %(text)s)",
+        {"text": HOSTILE},
+    )
+    connection.execute(
+        """UPDATE radmeter.alert_state SET rules_error = %(text)s, mail_error = %(text)s,
+               rules = jsonb_build_array(jsonb_build_object('name', %(text)s::text, 'kind', 'quota',
+                                                            'severity', %(text)s::text))""",
+        {"text": HOSTILE},
     )
     connection.execute(
         """INSERT INTO radmeter.webhook_delivery

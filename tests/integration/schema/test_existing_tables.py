@@ -14,8 +14,8 @@ HOME_MADE = """
 CREATE TABLE plans (id serial PRIMARY KEY, name varchar(40) NOT NULL, price double precision, colour text);
 INSERT INTO plans (name, price, colour) VALUES ('gold', 19.99, 'yellow'), ('lead', 2.675, NULL);
 CREATE TABLE routers (id bigserial PRIMARY KEY, name text NOT NULL, mac macaddr, total_usage double precision DEFAULT 0,
-                      site varchar(20));
-INSERT INTO routers (name, mac, total_usage, site) VALUES ('lobby', '02:00:00:00:00:01', 12.345, 'north');
+                      building varchar(20));
+INSERT INTO routers (name, mac, total_usage, building) VALUES ('lobby', '02:00:00:00:00:01', 12.345, 'north');
 CREATE TABLE subscribers (id serial PRIMARY KEY, username varchar(64) NOT NULL UNIQUE,
                           plan_id integer NOT NULL REFERENCES plans (id), phone text);
 INSERT INTO subscribers (username, plan_id, phone) VALUES ('alice', 1, '123');
@@ -56,7 +56,7 @@ def test_usable_tables_are_taken_over_with_their_rows_and_columns_and_work(serve
         assert connection.execute("SELECT amount, paid FROM invoices").fetchall() == [
             (Decimal("19.99"), False)
         ]
-        assert connection.execute("SELECT total_usage, status, site FROM routers").fetchall() == [
+        assert connection.execute("SELECT total_usage, status, building FROM routers").fetchall() == [
             (Decimal("12.35"), "active", "north")
         ]
         assert connection.execute(
@@ -241,10 +241,11 @@ def test_code_that_a_table_of_a_trusted_owner_brings_with_it_is_refused(
 def test_harmless_code_of_a_home_made_table_is_kept(own: str) -> None:
     with psycopg.connect(own, autocommit=True) as connection:
         connection.execute(
-            """ALTER TABLE routers ADD CHECK (length(name) > 1 AND (site IS NULL OR site IN ('north', 'south')));
+            """ALTER TABLE routers
+                   ADD CHECK (length(name) > 1 AND (building IS NULL OR building IN ('north', 'south')));
                ALTER TABLE routers ADD seen timestamptz DEFAULT now() - interval '1 day';
                ALTER TABLE routers ADD shown text GENERATED ALWAYS AS (upper(name)) STORED;
-               CREATE INDEX by_lower ON routers (lower(name)) WHERE site <> '';
+               CREATE INDEX by_lower ON routers (lower(name)) WHERE building <> '';
                CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql
                AS 'BEGIN NEW.seen := now(); RETURN NEW; END';
                CREATE TRIGGER touch BEFORE UPDATE ON routers FOR EACH ROW WHEN (OLD.name <> NEW.name)

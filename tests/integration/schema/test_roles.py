@@ -25,6 +25,7 @@ READERS = {
     "erasures",
     "get_user_total_usage",
     "lagging_nodes",
+    "muted_until",
     "limits",
     "login_settings",
     "radcheck_fault",
@@ -65,6 +66,9 @@ NOCS = {
     "set_anchor",
     "change_plan",
     "add_webhook",
+    "ack_alert",
+    "mute_alerts",
+    "unmute_alerts",
     "assign_router",
     "price_top_up",
     "set_subscriber_tenant",
@@ -121,6 +125,9 @@ OWNERS = {
     "claim_deliveries",
     "drop_sent_usernames",
     "due_webhooks",
+    "erase_alerts",
+    "note_reaped",
+    "routers_heard",
     "note_delivery",
     "backfill_begin",
     "backfill_correct",
@@ -435,6 +442,7 @@ VIEWS = {
     "user_plans",
     "user_usage",
     "webhooks",
+    "alert_list",
 }
 # What was migrated, adopted and archived, and what quotas led to.
 STATE = {
@@ -466,6 +474,14 @@ STATE = {
     "sql_file",
     "tenant_realm",
     "webhook_delivery",
+    "alert_mail",
+    "alert_mail_line",
+    "alert_mutes",
+    "alert_state",
+    "alert_watch",
+    "alerts",
+    "router_hour",
+    "router_watch",
 }
 STATE |= {"audit_chain", "audit_head", "session_slice", "tenant_logins"}
 READS = TABLES | VIEWS | STATE | {"setting"}

@@ -85,7 +85,7 @@ def test_a_table_is_for_its_program_only_and_an_empty_value_is_none(file: Path) 
     [
         ("jurnal = '/srv'", "unknown key 'jurnal'; the nearest is journal"),
         ("[ship]\nbatch_sm = 5", "unknown key 'batch_sm'; the nearest is batch_ms"),
-        ("xyzzy = 1", "unknown key 'xyzzy'; known are acct_host, acct_port, answer_seconds"),
+        ("xyzzy = 1", "unknown key 'xyzzy'; known are acct_host, acct_port, alerts_file"),
         ("[shp]\nbatch_ms = 5", "no command has the table [shp]; the nearest is ship"),
         # A line that was added at the end of the file.
         (

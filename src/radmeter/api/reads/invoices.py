@@ -11,7 +11,6 @@ from radmeter.api.pools import ApiConnection
 from radmeter.api.problems import Problem, not_found
 from radmeter.api.route import Bytes
 from radmeter.billing.issued_files import BadFile, IssuedFiles, Key
-from radmeter.billing.months import Month
 from radmeter.errors import MissingExtra, RadmeterError
 
 INVOICES = """
@@ -166,45 +165,40 @@ async def document(
 
 
 async def statement(connection: ApiConnection, invoice_id: int, kind: str) -> tuple[str, Callable[[], bytes]]:
-    """Return the name of a tenant's statement of the invoice's month, and a function that makes it.
+    """Return the name of an invoice's statement, and a function that makes it.
 
     Raises
     ------
     Problem
-        There is no such invoice, or it is that of a user, which has no statement.
+        There is no such invoice, or it does not add up.
     """
     from radmeter.billing.statements.files import file_name
-    from radmeter.billing.statements.reading import DoesNotAddUp, read_statements
+    from radmeter.billing.statements.reading import DoesNotAddUp, read_invoices
 
-    row = await _key(connection, invoice_id)
-    if row["tenant_id"] is None:
-        raise not_found(f"invoice {invoice_id} is that of a user: only tenants have statements")
-    month = Month.of(row["period_start"])
     try:
-        found = await in_thread(
-            connection, lambda blocking: read_statements(blocking, month, [row["tenant_id"]])
-        )
+        statements = await in_thread(connection, lambda blocking: read_invoices(blocking, [invoice_id]))
     except (DoesNotAddUp, *DAMAGED):
         raise _damaged() from None
-    if not found:
+    if invoice_id not in statements:
         raise _none(invoice_id)
+    found = statements[invoice_id]
 
     def made() -> bytes:
         try:
-            return _made(found[0], kind)
+            return _made(found, kind)
         except MissingExtra:
             raise not_found("this server makes no PDF: ask for format=html") from None
         except (RadmeterError, *DAMAGED):
             raise _damaged() from None
 
-    return file_name(month.first, row["tenant_id"], "statement", f".{kind}"), made
+    return f"{file_name(found.period, found.whose, f'invoice{invoice_id}')}.{kind}", made
 
 
 def _made(found: object, kind: str) -> bytes:
     from radmeter.billing.statements.document import Statement
     from radmeter.billing.statements.html import as_html
     from radmeter.billing.statements.layout import lay_out
-    from radmeter.billing.statements.words import language_of
+    from radmeter.billing.wording import language_of
 
     assert isinstance(found, Statement)
     language, _ = language_of(found.language)
@@ -230,4 +224,4 @@ def _none(invoice_id: int) -> Problem:
 
 
 def _damaged() -> Problem:
-    return Problem(503, "document-damaged", "the documents of this month do not add up: ask the operator")
+    return Problem(503, "document-damaged", "this document does not add up: ask the operator")

@@ -51,7 +51,7 @@ async def document(call: Call) -> FileReply:
 
 
 async def statement(call: Call) -> FileReply:
-    """Answer with a tenant's statement."""
+    """Answer with the invoice for people."""
     kind = call.query.format
     name, made = await read.statement(call.connection, call.id(), kind)
     return FileReply(name=name, media_type=MEDIA_TYPES[kind], made=made)
@@ -93,6 +93,6 @@ ROUTES = (
         query=StatementQuery,
         reply=None,
         media_types=tuple(each.partition(";")[0] for each in MEDIA_TYPES.values()),
-        summary="The statement of the tenant for the invoice's month, for people",
+        summary="The invoice for people, as PDF or HTML",
     ),
 )

@@ -1,0 +1,162 @@
+"""One e-mail about alerts: its text, and how it is handed to the mail server (RFC 5321, RFC 3207)."""
+
+import smtplib
+import ssl
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Any
+
+from radmeter.alerts.rules import Mail
+from radmeter.alerts.wording import explained, headline
+from radmeter.errors import ConfigurationError, RadmeterError
+from radmeter.printable import one_line, printable
+from radmeter.secret_files import read_password
+
+SECONDS = 30.0
+# RFC 5322 section 2.1.1 recommends lines of 78 characters; a subject beyond is cut.
+LONGEST_SUBJECT = 150
+LONGEST_ERROR = 500
+
+
+class NotSent(RadmeterError):
+    """The mail server did not take a mail."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """An alert in a mail: ``firing`` or ``resolved`` since a time, and the row of radmeter.alert_list."""
+
+    type: str
+    at: datetime
+    alert: dict[str, Any]
+
+
+def compose(
+    mail: Mail,
+    recipients: Sequence[str],
+    message_id: uuid.UUID,
+    created_at: datetime,
+    lines: Sequence[Line],
+    more: int = 0,
+) -> EmailMessage:
+    """Return the message. In each attempt it has the same Message-ID and Date.
+
+    Parameters
+    ----------
+    more
+        How many alerts the mail is about besides its lines.
+    """
+    message = EmailMessage()
+    message["Subject"] = _subject(lines, more)
+    message["From"] = mail.sender
+    message["To"] = ", ".join(recipients)
+    message["Date"] = format_datetime(created_at.astimezone(UTC))
+    message["Message-ID"] = f"<{message_id}@{mail.sender.rpartition('@')[2]}>"
+    # RFC 3834: no automatic answers to it.
+    message["Auto-Submitted"] = "auto-generated"
+    texts = [text for line in lines for text in _texts(line)]
+    if more:
+        texts.append(f"And {more} more: radmeter alerts list")
+    message.set_content("\n".join(texts) + "\n")
+    return message
+
+
+def _subject(lines: Sequence[Line], more: int) -> str:
+    if not lines:
+        return "[radmeter] test"
+    first = lines[0]
+    others = len(lines) - 1 + more
+    state = first.alert["severity"] if first.type == "firing" else "resolved"
+    text = f"[radmeter] {state}: {headline(first.alert)}" + (f" (and {others} more)" if others else "")
+    return one_line(text)[:LONGEST_SUBJECT]
+
+
+def _texts(line: Line) -> list[str]:
+    alert = line.alert
+    state = str(alert["severity"]).upper() if line.type == "firing" else "RESOLVED"
+    site = f", site {printable(alert['site'])}" if alert["router_id"] and alert["site"] else ""
+    told = [f"{state}: {headline(alert)}{site}"]
+    if text := explained(alert):
+        told.append(f"  {text}")
+    at = f"{line.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    told += [
+        f"  at {at}, alert {alert['id']}, rule {alert['rule']}",
+        "",
+    ]
+    return told
+
+
+def send(
+    mail: Mail, message: EmailMessage, recipients: Sequence[str], seconds: float = SECONDS
+) -> str | None:
+    """Hand a message to the mail server. Return whom it refused, if not all; None: nobody.
+
+    Raises
+    ------
+    NotSent
+        It was not taken. The message says why, without the password.
+    ConfigurationError
+        The file with the password, or that of the certificates, cannot be read.
+    """
+    try:
+        with _connected(mail, seconds) as server:
+            refused = server.send_message(message, mail.sender, list(recipients))
+    except smtplib.SMTPRecipientsRefused as error:
+        raise NotSent(f"{mail.host} port {mail.port} refused {_refused(error.recipients)}") from None
+    except smtplib.SMTPResponseException as error:
+        said = (
+            error.smtp_error.decode(errors="replace")
+            if isinstance(error.smtp_error, bytes)
+            else error.smtp_error
+        )
+        raise NotSent(_short(f"{mail.host} port {mail.port} answered {error.smtp_code} {said}")) from None
+    except smtplib.SMTPNotSupportedError as error:
+        raise NotSent(
+            _short(f"{mail.host} port {mail.port}: {error}; see tls and user in the table [mail]")
+        ) from None
+    except (smtplib.SMTPException, OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise NotSent(_short(f"{mail.host} port {mail.port}: {why}")) from None
+    return _refused(refused) if refused else None
+
+
+def _connected(mail: Mail, seconds: float) -> smtplib.SMTP:
+    context = None
+    if mail.tls != "none":
+        try:
+            context = ssl.create_default_context(cafile=mail.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"the mail server: ca_file {mail.ca_file} cannot be used: {error}"
+            ) from None
+    password = None
+    if mail.password_file is not None:
+        password = read_password(mail.password_file, f"the mail server: the password in {mail.password_file}")
+    if mail.tls == "implicit":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(mail.host, mail.port, timeout=seconds, context=context)
+    else:
+        server = smtplib.SMTP(mail.host, mail.port, timeout=seconds)
+    try:
+        if mail.tls == "starttls":
+            server.starttls(context=context)
+        if mail.user is not None and password is not None:
+            server.login(mail.user, password)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _refused(recipients: dict[str, tuple[int, bytes]]) -> str:
+    told = [
+        f"{name}: {code} {text.decode(errors='replace')}" for name, (code, text) in sorted(recipients.items())
+    ]
+    return _short("; ".join(told))
+
+
+def _short(text: str) -> str:
+    return printable(one_line(text))[:LONGEST_ERROR]

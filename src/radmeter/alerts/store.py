@@ -1,0 +1,210 @@
+"""What people read and change: open alerts, the worst first; acknowledge, mute, unmute; the rules in force; mails."""
+
+from datetime import datetime
+from typing import Any
+
+from radmeter.alerts.rules import KINDS
+from radmeter.alerts.wording import explained, headline
+from radmeter.database import views
+from radmeter.database.connection import Connection, explained_errors
+from radmeter.database.views import NotKnown, Row
+
+COLUMNS = (
+    "id",
+    "severity",
+    "state",
+    "subject",
+    "kind",
+    "rule",
+    "router_id",
+    "router",
+    "site",
+    "username",
+    "began_at",
+    "fired_at",
+    "resolved_at",
+    "announced_at",
+    "folded",
+    "folded_into",
+    "muted_until",
+    "acked_at",
+    "acked_by",
+    "ack_note",
+)
+MUTE_COLUMNS = (
+    "id",
+    "rule",
+    "router_id",
+    "router",
+    "site",
+    "username",
+    "until_at",
+    "note",
+    "created_at",
+    "created_by",
+)
+MAIL_COLUMNS = (
+    "id",
+    "recipients",
+    "state",
+    "alerts",
+    "attempts",
+    "error",
+    "created_at",
+    "tried_at",
+    "next_try_at",
+    "ended_at",
+)
+
+_LIST = f"SELECT {', '.join(COLUMNS)}, detail FROM radmeter.alert_list"
+# Trouble: what nobody knows of comes first, then by severity, then what has been so for the shortest time.
+_ORDER = """
+ORDER BY resolved_at IS NOT NULL, resolved_at DESC, acked_at IS NOT NULL, muted_until IS NOT NULL,
+         array_position(ARRAY['critical', 'warning', 'info'], severity), fired_at DESC, id DESC"""
+OPEN = f"""{_LIST}
+WHERE (resolved_at IS NULL OR %(all)s) AND (folded_into IS NULL OR %(folded)s)
+  AND (%(severity)s::text IS NULL OR severity = %(severity)s)
+  AND (%(router_id)s::bigint IS NULL OR router_id = %(router_id)s)
+  AND (%(site)s::text IS NULL OR site = %(site)s)
+{_ORDER} LIMIT %(most)s"""
+ONE = f"{_LIST} WHERE id = %(id)s"
+PARTS = f"{_LIST} WHERE folded_into = %(id)s ORDER BY id LIMIT 1000"
+MUTES = """
+SELECT mute.id, mute.rule, mute.router_id, router.name AS router, mute.site, mute.username, mute.until_at, mute.note,
+       mute.created_at, mute.created_by
+FROM radmeter.alert_mutes AS mute LEFT JOIN public.routers AS router ON router.id = mute.router_id
+WHERE mute.until_at > now() OR %(all)s ORDER BY mute.until_at, mute.id"""
+STATE = """
+SELECT ticked_at, extract(epoch FROM clock_timestamp() - ticked_at)::float8 AS late_seconds, rules_file, rules_error,
+       mails, mail_error,
+       (SELECT count(*) FROM radmeter.alerts WHERE resolved_at IS NULL AND folded_into IS NULL) AS open,
+       (SELECT count(*) FROM radmeter.alerts
+        WHERE resolved_at IS NULL AND folded_into IS NULL AND acked_at IS NULL AND severity = 'critical') AS critical,
+       (SELECT count(*) FROM radmeter.alert_mail WHERE state = 'waiting') AS mails_waiting,
+       (SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM radmeter.alert_mail
+        WHERE state = 'waiting') AS mails_wait_seconds,
+       (SELECT count(*) FROM radmeter.alert_mail WHERE state = 'dead' AND ended_at > now() - interval '1 day')
+           AS mails_dead
+FROM radmeter.alert_state"""
+RULES = "SELECT rules FROM radmeter.alert_state"
+MAILS = """
+SELECT mail.id, mail.recipients, mail.state,
+       (SELECT count(*) FROM radmeter.alert_mail_line AS line WHERE line.mail_id = mail.id) AS alerts,
+       mail.attempts, mail.error, mail.created_at, mail.tried_at,
+       CASE WHEN mail.state = 'waiting' THEN mail.next_try_at END AS next_try_at, mail.ended_at
+FROM radmeter.alert_mail AS mail ORDER BY mail.id DESC LIMIT %(most)s"""
+
+
+def alerts(
+    connection: Connection,
+    *,
+    all_: bool = False,
+    folded: bool = False,
+    severity: str | None = None,
+    router_id: int | None = None,
+    site: str | None = None,
+    most: int = 1000,
+) -> list[Row]:
+    """Return open alerts, the worst first.
+
+    Parameters
+    ----------
+    all_
+        Also those that were resolved, the latest first, after the others.
+    folded
+        Also those for which the alert of the whole site stands.
+    """
+    values = {
+        "all": all_,
+        "folded": folded,
+        "severity": severity,
+        "router_id": router_id,
+        "site": site,
+        "most": most,
+    }
+    return [_worded(row) for row in views.rows(connection, OPEN, values)]
+
+
+def alert(connection: Connection, alert_id: int) -> Row:
+    """Return an alert, with those that are folded into it as ``parts``.
+
+    Raises
+    ------
+    NotKnown
+        There is none with this id.
+    """
+    rows = views.rows(connection, ONE, {"id": alert_id})
+    if not rows:
+        raise NotKnown(f"there is no alert {alert_id}: `radmeter alerts list --all` shows them")
+    parts = [_worded(row) for row in views.rows(connection, PARTS, {"id": alert_id})]
+    return {**_worded(rows[0]), "parts": parts}
+
+
+def mutes(connection: Connection, *, all_: bool = False) -> list[Row]:
+    """Return the mutes in force, or all that there were."""
+    return views.rows(connection, MUTES, {"all": all_})
+
+
+def state(connection: Connection) -> Row:
+    """Return when the jobs looked last, which rules they have, and whether mails can be sent."""
+    (row,) = views.rows(connection, STATE)
+    return row
+
+
+def rules(connection: Connection) -> list[dict[str, Any]]:
+    """Return the rules by which the jobs look."""
+    ((found,),) = connection.execute(RULES).fetchall()
+    return sorted(found, key=lambda rule: KINDS.index(rule["kind"]))
+
+
+def mails(connection: Connection, most: int = 100) -> list[Row]:
+    """Return the latest mails."""
+    return views.rows(connection, MAILS, {"most": most})
+
+
+def acknowledge(connection: Connection, alert_id: int, note: str | None) -> None:
+    """Note that somebody knows of an alert.
+
+    Raises
+    ------
+    StoreError
+        There is none, or it was resolved.
+    """
+    with explained_errors("radmeter_noc"):
+        connection.execute("SELECT radmeter.ack_alert(%s, %s)", (alert_id, note))
+
+
+def mute(
+    connection: Connection,
+    until: datetime,
+    *,
+    rule: str | None = None,
+    router_id: int | None = None,
+    site: str | None = None,
+    username: str | None = None,
+    note: str | None = None,
+) -> int:
+    """Tell nobody of some alerts until a time; None stands for any. Return the id of the mute.
+
+    Raises
+    ------
+    StoreError
+        Nothing is named, or the time is over or too far ahead.
+    """
+    with explained_errors("radmeter_noc"):
+        row = connection.execute(
+            "SELECT radmeter.mute_alerts(%s, %s, %s, %s, %s, %s)",
+            (rule, router_id, site, username, until, note),
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def unmute(connection: Connection, mute_id: int) -> None:
+    """End a mute. Raises StoreError if there is none in force."""
+    with explained_errors("radmeter_noc"):
+        connection.execute("SELECT radmeter.unmute_alerts(%s)", (mute_id,))
+
+
+def _worded(row: Row) -> Row:
+    return {**row, "headline": headline(row), "explanation": explained(row) or None}

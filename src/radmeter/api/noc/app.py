@@ -1,0 +1,391 @@
+"""The pages as a part of the server: which address shows what, and what forms do."""
+
+import mimetypes
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from radmeter.api.access import Access
+from radmeter.api.callers import Caller
+from radmeter.api.hub import Hub
+from radmeter.api.noc import host
+from radmeter.api.noc.examining import Examiner
+from radmeter.api.noc.logins import PAGE_RATE, PAGE_RATE_SECONDS, Logins, Visit
+from radmeter.api.noc.page import HEADERS, THEMES, Page, home, own_path, page_of, problem_page, rendered
+from radmeter.api.noc.templating import STATIC, static_path, zone
+from radmeter.api.noc.views import Views
+from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.problems import Problem, bad_request, not_found
+from radmeter.api.reads import alerts
+from radmeter.api.route import OPERATORS
+from radmeter.api.transactions import transaction
+from radmeter.config import Settings
+
+TENANT = frozenset({"tenant"})
+LARGEST_FORM = 16 << 10
+YEAR_HOURS = 24 * 365
+STATIC_HEADERS = {"cache-control": "public, max-age=31536000, immutable"}
+PARTS = {
+    "trouble": "routers",
+    "sites": "sites",
+    "alerts": "alerts",
+    "quotas": "quotas",
+    "pipeline": "pipeline",
+    "doctor": "doctor",
+}
+Done = Callable[[Request, ApiConnection, Mapping[str, str]], Awaitable[str]]
+
+
+class Pages:
+    """The pages.
+
+    Parameters
+    ----------
+    read_dsn
+        Where statements are read, each over a connection of its own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pools: Pools,
+        access: Access,
+        hub: Hub,
+        examiner: Examiner,
+        key: bytes,
+        read_dsn: str,
+    ) -> None:
+        self._pools = pools
+        self._access = access
+        self._hub = hub
+        self._read_dsn = read_dsn
+        self._views = Views(pools, hub, examiner, key)
+        self.logins = Logins(settings, access, key)
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the addresses."""
+        views = self._views
+        noc: dict[str, tuple[str, Callable[[Request, Caller], Awaitable[Any]]]] = {
+            "/": ("overview.html", lambda request, caller: views.overview(caller)),
+            "/routers": ("routers.html", lambda request, caller: views.routers(caller, _query(request))),
+            "/routers/{id:int}": ("router.html", lambda request, caller: views.router(caller, _id(request))),
+            "/routers/{id:int}/now": (
+                "parts/router_now.html",
+                lambda request, caller: views.router_now(caller, _id(request)),
+            ),
+            "/sites": ("sites.html", lambda request, caller: views.sites(caller, _query(request))),
+            "/sessions": ("sessions.html", lambda request, caller: views.sessions(caller, _query(request))),
+            "/user": (
+                "user.html",
+                lambda request, caller: views.user(caller, _query(request).get("name", "")),
+            ),
+            "/search": ("search.html", lambda request, caller: views.search(caller, _query(request))),
+            "/quotas": ("quotas.html", lambda request, caller: views.quotas(caller, _query(request))),
+            "/pipeline": ("pipeline.html", lambda request, caller: views.pipeline(caller)),
+            "/alerts": ("alerts.html", lambda request, caller: views.alerts(caller, _query(request))),
+            "/doctor": ("doctor.html", self._doctor),
+            **{
+                f"/noc/parts/{part}": (f"parts/{part}.html", self._part(name)) for part, name in PARTS.items()
+            },
+        }
+        tenant: dict[str, tuple[str, Callable[[Request, Caller], Awaitable[Any]]]] = {
+            "/site": ("site.html", self._site),
+            "/site/routers/{id:int}": (
+                "site_router.html",
+                lambda request, caller: host.router(self._pools, caller, _id(request)),
+            ),
+        }
+        return [
+            *(Route(path, self._page(name, OPERATORS, read)) for path, (name, read) in noc.items()),
+            *(Route(path, self._page(name, TENANT, read)) for path, (name, read) in tenant.items()),
+            Route("/site/statements/{month}.{kind}", self._statement),
+            Route("/noc/history", self._history),
+            Route("/login", self._log_in, methods=["GET", "POST"]),
+            Route("/logout", self._log_out, methods=["POST"]),
+            Route("/preferences", self._prefer, methods=["POST"]),
+            Route(
+                "/alerts/{id:int}/acknowledge", self._write(_acknowledge, "acknowledged"), methods=["POST"]
+            ),
+            Route("/alerts/{id:int}/mute", self._write(_mute, "muted"), methods=["POST"]),
+            Route("/routers/{id:int}/claim", self._write(_claim, "claimed"), methods=["POST"]),
+            Route("/sessions/{id:int}/disconnect", self._write(_disconnect, "disconnect"), methods=["POST"]),
+            Route("/static/{version}/{name:path}", _static),
+        ]
+
+    async def caller(self, request: Request) -> Caller | None:
+        """Return who looks, for the stream: a page's EventSource sends cookies, and no key."""
+        return (await self.logins.visit(request)).caller
+
+    def _page(
+        self, name: str, roles: frozenset[str], read: Callable[[Request, Caller], Awaitable[Any]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            visit, page = await self._begin(request)
+            try:
+                if visit.caller is None:
+                    return self._to_login(request, visit)
+                if visit.caller.role not in roles:
+                    if request.url.path == "/" and visit.caller.role == "tenant":
+                        return RedirectResponse("/site", 303, HEADERS)
+                    raise _not_for(visit.caller)
+                self._take(visit.caller)
+                request.state.key = visit.caller.name
+                values = await read(request, visit.caller)
+                if name.startswith("parts/") and "/parts/" in request.url.path:
+                    values = {PARTS[request.url.path.rpartition("/")[2]]: values, "full": False}
+                answer = rendered(name, page, values)
+            except Problem as problem:
+                answer = problem_page(page, problem)
+            self.logins.keep_visit(request, answer, visit)
+            return answer
+
+        return answer
+
+    def _part(self, name: str) -> Callable[[Request, Caller], Awaitable[Any]]:
+        return lambda request, caller: self._views.part(caller, name)
+
+    async def _doctor(self, request: Request, caller: Caller) -> Any:
+        return {"doctor": await self._views.doctor(full=True), "full": True}
+
+    async def _site(self, request: Request, caller: Caller) -> Any:
+        after = _query(request).get("after", "0")
+        return await host.overview(
+            self._pools, caller, int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
+        )
+
+    async def _begin(self, request: Request) -> tuple[Visit, Page]:
+        visit = Visit(number="", is_new=True, caller=None)
+        try:
+            visit = await self.logins.visit(request)
+            default = await self._views.zone(visit.caller)
+        except Problem as problem:
+            # The database is away: a page says so.
+            raise HTTPException(problem.status, problem.detail) from problem
+        return visit, page_of(request, self.logins, visit, default)
+
+    def _to_login(self, request: Request, visit: Visit) -> Response:
+        if "hx-request" in request.headers:
+            # The browser loads the whole page again, which leads to the login.
+            return Response("", 401, HEADERS)
+        back = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
+        return RedirectResponse(f"/login?{urlencode({'back': back})}", 303, HEADERS)
+
+    def _take(self, caller: Caller) -> None:
+        decision = self._access.rates.take(f"page {caller.key_id}", PAGE_RATE, PAGE_RATE_SECONDS)
+        if not decision.allowed:
+            raise Problem(
+                429,
+                "rate-limited",
+                "too many pages were asked for with this login",
+                {"retry-after": str(max(1, decision.seconds))},
+            )
+
+    async def _log_in(self, request: Request) -> Response:
+        visit, page = await self._begin(request)
+        # Whoever the proxy names, and whoever is logged in, has nothing to do here.
+        form = await _form(request) if request.method == "POST" else {}
+        back = own_path(form.get("back", "") or request.query_params.get("back", ""))
+        if visit.caller is not None and request.method == "GET":
+            return RedirectResponse(_first(visit.caller, back), 303, HEADERS)
+        fault, status = "", 200
+        if request.method == "POST":
+            try:
+                self.logins.check_form(request, visit, form)
+                caller = await self.logins.log_in(request, form.get("key", "").strip())
+                if caller.role not in OPERATORS | TENANT:
+                    raise _not_for(caller)
+                answer: Response = RedirectResponse(_first(caller, back), 303, HEADERS)
+                self.logins.remember(request, answer, caller)
+                return answer
+            except Problem as problem:
+                fault, status = problem.detail, problem.status
+        answer = rendered("login.html", replace(page, back=back), {"fault": fault}, status)
+        self.logins.keep_visit(request, answer, visit)
+        return answer
+
+    async def _log_out(self, request: Request) -> Response:
+        visit, page = await self._begin(request)
+        try:
+            self.logins.check_form(request, visit, await _form(request))
+        except Problem as problem:
+            return problem_page(page, problem)
+        answer = RedirectResponse("/login", 303, HEADERS)
+        self.logins.forget(request, answer)
+        return answer
+
+    async def _prefer(self, request: Request) -> Response:
+        visit, page = await self._begin(request)
+        form = await _form(request)
+        try:
+            self.logins.check_form(request, visit, form)
+        except Problem as problem:
+            return problem_page(page, problem)
+        answer = RedirectResponse(own_path(form.get("back", "")), 303, HEADERS)
+        if zone(form.get("zone", "")) is not None:
+            self.logins.set_choice(request, answer, "zone", form["zone"])
+        if form.get("theme") in ("", *THEMES):
+            self.logins.set_choice(request, answer, "theme", form["theme"])
+        return answer
+
+    async def _history(self, request: Request) -> Response:
+        visit, _ = await self._begin(request)
+        if visit.caller is None or visit.caller.role not in OPERATORS:
+            return Response("", 401 if visit.caller is None else 403, HEADERS)
+        return Response(msgspec.json.encode({"items": self._hub.history}), 200, HEADERS, "application/json")
+
+    async def _statement(self, request: Request) -> Response:
+        visit, page = await self._begin(request)
+        if visit.caller is None:
+            return self._to_login(request, visit)
+        month, kind = request.path_params["month"], request.path_params["kind"]
+        try:
+            if visit.caller.role not in TENANT:
+                raise _not_for(visit.caller)
+            if kind not in host.MEDIA_TYPES:
+                raise not_found()
+            self._take(visit.caller)
+            content, name, media_type = await run_in_threadpool(
+                host.statement, self._read_dsn, visit.caller, month, kind
+            )
+        except Problem as problem:
+            return problem_page(page, problem)
+        # A statement is a document with styles of its own: it is downloaded, never shown within our origin.
+        disposition = f"attachment; filename*=UTF-8''{quote(name)}"
+        return Response(content, 200, {**HEADERS, "content-disposition": disposition}, media_type)
+
+    def _write(self, do: Done, said: str) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers a form: it does what it says as the role of who looks, and shows the page again."""
+
+        async def answer(request: Request) -> Response:
+            visit, page = await self._begin(request)
+            try:
+                form = await _form(request)
+                if visit.caller is None:
+                    return self._to_login(request, visit)
+                self.logins.check_form(request, visit, form)
+                if visit.caller.role != "noc":
+                    raise Problem(
+                        403,
+                        "forbidden",
+                        f"this is for keys of the role noc; this key has {visit.caller.role}",
+                    )
+                self._take(visit.caller)
+                async with transaction(self._pools, visit.caller, writes=True) as connection:
+                    default = await do(request, connection, form)
+            except Problem as problem:
+                return problem_page(page, problem)
+            back = own_path(form.get("back", "")) if form.get("back") else default
+            return RedirectResponse(f"{back}{'&' if '?' in back else '?'}said={said}", 303, HEADERS)
+
+        return answer
+
+
+async def _acknowledge(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
+    await connection.execute("SELECT radmeter.ack_alert(%s, %s)", (_id(request), form.get("note") or None))
+    return "/alerts"
+
+
+async def _mute(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
+    hours = form.get("hours", "")
+    if not (hours.isascii() and hours.isdigit() and 0 < int(hours[:6]) <= YEAR_HOURS):
+        raise bad_request("a mute takes 1 hour to a year")
+    found = await alerts.alert(connection, _id(request))
+    if found is None:
+        raise not_found("there is no such alert")
+    until = datetime.now(UTC) + timedelta(hours=int(hours))
+    await connection.execute(
+        "SELECT radmeter.mute_alerts(%s, %s, %s, %s, %s, %s)",
+        (
+            found["rule"],
+            found["router_id"],
+            None if found["router_id"] else found["site"],
+            found["username"],
+            until,
+            None,
+        ),
+    )
+    return "/alerts"
+
+
+async def _claim(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
+    name = form.get("name", "").strip()
+    if not name or len(name) > 253:
+        raise bad_request("give the router a name of 1 to 253 characters")
+    await connection.execute(
+        "SELECT radmeter.claim_router(%s, %s, NULL, NULL, NULL, NULL)", (_id(request), name)
+    )
+    return f"/routers/{_id(request)}"
+
+
+async def _disconnect(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
+    await connection.execute(
+        "SELECT radmeter.request_disconnect(NULL, %s, %s)", (_id(request), "by the page of the NOC")
+    )
+    return "/sessions"
+
+
+async def _static(request: Request) -> Response:
+    name: str = request.path_params["name"]
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+        return Response("", 404)
+    file = STATIC.joinpath(*parts)
+    if not file.is_file():
+        return Response("", 404)
+    content = file.read_bytes()
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    # Under another version than that of the file it would be kept for a year, too.
+    fresh = static_path(name).split("/")[2] == request.path_params["version"]
+    return Response(content, 200, STATIC_HEADERS if fresh else {"cache-control": "no-store"}, media_type)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Return the fields of a form. Raises Problem for what is none."""
+    if (
+        request.headers.get("content-type", "").partition(";")[0].strip()
+        != "application/x-www-form-urlencoded"
+    ):
+        raise Problem(415, "unsupported-media-type", "this takes the forms of our pages")
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_FORM:
+            raise Problem(413, "too-large", "this form is too large")
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
+    except (UnicodeDecodeError, ValueError):
+        raise bad_request("the form is not in UTF-8") from None
+    form = dict(pairs)
+    if any("\0" in value for value in form.values()):
+        raise bad_request("a field has a NUL character")
+    return form
+
+
+def _query(request: Request) -> dict[str, str]:
+    return dict(request.query_params)
+
+
+def _id(request: Request) -> int:
+    number = int(request.path_params["id"])
+    if number >= 2**63:
+        raise not_found()
+    return number
+
+
+def _first(caller: Caller, back: str) -> str:
+    return back if back != "/" and caller.role in OPERATORS else home(caller)
+
+
+def _not_for(caller: Caller) -> Problem:
+    if caller.role == "billing":
+        return Problem(403, "forbidden", "a key of the role billing has no pages: it is for the API")
+    return Problem(403, "forbidden", f"this page is not for keys of the role {caller.role}")

@@ -1,0 +1,107 @@
+"""Templates, and how they write amounts, times and text of others. Everything is escaped."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
+
+from radmeter import __version__, charts, units
+from radmeter.printable import printable
+
+STATIC = files("radmeter.api.noc") / "static"
+
+
+@lru_cache
+def environment() -> Environment:
+    """Return the environment of all templates."""
+    made = Environment(
+        loader=PackageLoader("radmeter.api.noc"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "shown": _shown,
+        "size": units.human_bytes,
+        "number": _number,
+        "duration": units.duration,
+        "ago": _ago,
+        "iso": _iso,
+        "clock": pass_context(_clock),
+        "full": pass_context(_full),
+    }
+    made.globals |= {"static": static_path, "version": __version__}
+    return made
+
+
+@lru_cache(maxsize=256)
+def zone(name: str) -> ZoneInfo | None:
+    """Return a time zone; None: there is none with this name."""
+    # A file of the zones that is no zone, or a path, is no name either.
+    if not name or len(name) > 64 or name.startswith("/") or ".." in name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def static_path(name: str) -> str:
+    """Return the address of a file. It changes with the file, so browsers may keep it."""
+    content = STATIC.joinpath(*name.split("/")).read_bytes()
+    return f"/static/{hashlib.sha256(content).hexdigest()[:12]}/{name}"
+
+
+def chart(rows: Sequence[Mapping[str, Any]], title: str) -> Markup:
+    """Return a chart of octets by day."""
+    bars = [
+        charts.Bar(label=f"{row['usage_date']:%d.%m.}", octets=(int(row["bytes_in"]), int(row["bytes_out"])))
+        for row in rows
+    ]
+    drawn = charts.bar_chart(bars, title=title, legend=("from users", "to users"))
+    # It escapes the texts that it gets.
+    return Markup(drawn[drawn.index("<svg") :])  # noqa: S704
+
+
+def _shown(text: object) -> str:
+    return printable(str(text))
+
+
+def _number(value: int | Decimal | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _zone(context: Context) -> ZoneInfo:
+    found = zone(context["page"].zone)
+    return found if found is not None else ZoneInfo("UTC")
+
+
+def _clock(context: Context, at: datetime) -> str:
+    """Return the time of a recent moment, and the date of one that is longer ago."""
+    page = context["page"]
+    there, now = at.astimezone(_zone(context)), page.now.astimezone(_zone(context))
+    if there.date() == now.date():
+        return f"{there:%H:%M:%S}"
+    return f"{there:%Y-%m-%d %H:%M}"
+
+
+def _full(context: Context, at: datetime) -> str:
+    return f"{at.astimezone(_zone(context)):%Y-%m-%d %H:%M:%S %z}"
+
+
+def _ago(at: datetime, now: datetime) -> str:
+    return units.duration(max(timedelta(), now - at).total_seconds())

@@ -1,0 +1,46 @@
+"""What an operator looks for: a user, a device, an address, a router."""
+
+import ipaddress
+
+from radmeter.api.listing import Row, rows
+from radmeter.api.pools import ApiConnection
+from radmeter.packet.router_key import normal_mac
+from radmeter.usage.sessions import SESSIONS
+
+MOST = 20
+# Names are read in the order of the index from the text on, so that a million users cost nothing; those that do not
+# begin with it are left out.
+_LOOKED_AT = 500
+_USERS = """
+SELECT username FROM (
+    (SELECT DISTINCT username FROM public.user_quota_usage WHERE username >= %(text)s ORDER BY username LIMIT
+    %(looked_at)s)
+    UNION
+    (SELECT username FROM public.subscribers WHERE username >= %(text)s ORDER BY username LIMIT %(looked_at)s)
+    UNION
+    (SELECT username FROM public.radacct WHERE username = %(text)s AND acctstoptime IS NULL LIMIT 1)) AS known
+WHERE starts_with(lower(username), lower(%(text)s)) ORDER BY username <> %(text)s, username LIMIT %(most)s"""
+_BY_ADDRESS = f"""
+{SESSIONS} AND acctstoptime IS NULL AND framedipaddress = %(address)s::inet
+ORDER BY radacctid DESC LIMIT %(most)s"""
+_BY_DEVICE = f"""
+{SESSIONS} AND acctstoptime IS NULL AND translate(lower(callingstationid), ':-. ', '') = %(device)s
+ORDER BY radacctid DESC LIMIT %(most)s"""
+
+
+async def users(connection: ApiConnection, text: str) -> list[str]:
+    """Return the names of users that begin with a text, the one that is the text first."""
+    found = await rows(connection, _USERS, {"text": text, "looked_at": _LOOKED_AT, "most": MOST})
+    return [row["username"] for row in found]
+
+
+async def sessions_of_device(connection: ApiConnection, text: str) -> list[Row]:
+    """Return the open sessions whose device has this MAC, or that have this address; none if the text is neither."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        mac = normal_mac(text)
+        if mac is None:
+            return []
+        return await rows(connection, _BY_DEVICE, {"device": mac.replace(":", ""), "most": MOST})
+    return await rows(connection, _BY_ADDRESS, {"address": str(address), "most": MOST})

@@ -1,0 +1,93 @@
+"""What a tenant's page shows: its routers, its days, its documents. All of it is read as the tenant's role.
+
+Row-level security leaves the tenant's own rows. No query names a tenant but for the text of its name.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+from radmeter.api.listing import Row, rows
+from radmeter.api.pools import ApiConnection
+from radmeter.usage.forecast import WEEKS
+
+_TENANT = """
+SELECT tenant.name, tenant.timezone, tenant.currency, (now() AT TIME ZONE tenant.timezone)::date AS today
+FROM radmeter.tenants AS tenant WHERE tenant.id = (SELECT radmeter.current_tenant())"""
+_DAYS = """
+SELECT usage_date, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out FROM public.router_daily_usage
+WHERE usage_date >= %(first)s AND router_id IN (SELECT id FROM public.routers)
+GROUP BY usage_date ORDER BY usage_date"""
+_ROUTERS = """
+SELECT router.id AS router_id, router.site, zone.name AS timezone,
+       CASE WHEN router.status = 'discovered' THEN coalesce(nullif(router.nas_identifier, ''), router.name)
+            ELSE router.name END AS router_name,
+       usage.bytes_in, usage.bytes_out, usage.today_bytes, usage.last_updated,
+       (SELECT count(*) FROM radmeter.tenant_sessions AS session
+        WHERE session.router_id = router.id AND session.acctstoptime IS NULL) AS open_sessions
+FROM public.routers AS router
+CROSS JOIN LATERAL (SELECT coalesce(router.timezone, (SELECT radmeter.setting_value('timezone'))) AS name) AS zone
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(day.bytes_in), 0) AS bytes_in, coalesce(sum(day.bytes_out), 0) AS bytes_out,
+           coalesce(sum(day.bytes_in + day.bytes_out::numeric)
+                    FILTER (WHERE day.usage_date = (now() AT TIME ZONE zone.name)::date), 0) AS today_bytes,
+           max(day.last_updated) AS last_updated
+    FROM public.router_daily_usage AS day WHERE day.router_id = router.id AND day.usage_date >= %(first)s) AS usage
+WHERE router.merged_into IS NULL AND router.status <> 'retired' AND router.id > %(after)s
+  AND router.tenant_id = (SELECT radmeter.current_tenant())"""
+_COUNT = """
+SELECT count(*) AS routers FROM public.routers
+WHERE merged_into IS NULL AND status <> 'retired' AND tenant_id = (SELECT radmeter.current_tenant())"""
+_ROUTER_DAYS = """
+SELECT usage_date, bytes_in, bytes_out FROM public.router_daily_usage
+WHERE router_id = %(router)s AND usage_date >= %(first)s ORDER BY usage_date"""
+_DOCUMENTS = """
+SELECT to_char(period_start, 'YYYY-MM') AS month, string_agg(amount::text || ' ' || currency, ',
+       ' ORDER BY id) AS amounts
+FROM public.invoices WHERE tenant_id = (SELECT radmeter.current_tenant()) AND username IS NULL
+GROUP BY 1 ORDER BY 1 DESC LIMIT 36"""
+
+
+async def tenant(connection: ApiConnection) -> Row | None:
+    """Return the tenant, and its day; None: it does not exist any more."""
+    found = await rows(connection, _TENANT)
+    return found[0] if found else None
+
+
+async def days(connection: ApiConnection, first: date) -> list[Row]:
+    """Return the sums of the tenant's routers by day."""
+    return await rows(connection, _DAYS, {"first": first})
+
+
+async def routers(
+    connection: ApiConnection, first: date, *, after: int, limit: int
+) -> tuple[Sequence[Row], bool]:
+    """Return routers by number, with what they counted since a day, and whether there are more."""
+    values = {"first": first, "after": after, "most": limit + 1}
+    found = await rows(connection, f"{_ROUTERS} ORDER BY router.id LIMIT %(most)s", values)
+    return found[:limit], len(found) > limit
+
+
+async def router(connection: ApiConnection, router_id: int, first: date) -> Row | None:
+    """Return one router; None: the tenant has none with the number."""
+    values = {"first": first, "after": 0, "id": router_id}
+    found = await rows(connection, f"{_ROUTERS} AND router.id = %(id)s", values)
+    return found[0] if found else None
+
+
+async def router_count(connection: ApiConnection) -> int:
+    """Return how many routers the tenant has today."""
+    (row,) = await rows(connection, _COUNT)
+    return int(row["routers"])
+
+
+async def router_days(connection: ApiConnection, router_id: int, first: date) -> list[Row]:
+    """Return a router's days since a day."""
+    return await rows(connection, _ROUTER_DAYS, {"router": router_id, "first": first})
+
+
+async def documents(connection: ApiConnection) -> list[Row]:
+    """Return the months with issued documents, the latest first."""
+    return await rows(connection, _DOCUMENTS)
+
+
+HISTORY_DAYS = 7 * WEEKS

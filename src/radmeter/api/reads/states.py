@@ -1,0 +1,188 @@
+"""Which routers and sites are heard: fresh, late, silent, discovered, idle. Those in trouble come first.
+
+Silence is what the jobs found (radmeter.router_watch). Lateness is not kept anywhere: a router that is heard is looked
+at by the jobs only when it could be silent. So the few routers that have missed an interim are found by one look
+through the open sessions, which `late_routers` makes for all pages together.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from radmeter.api.listing import Row, rows
+from radmeter.api.pools import ApiConnection
+
+STATES = ("silent", "late", "discovered", "fresh", "idle")
+# A packet may be late by half an interim: routers spread their interims, and packets are sent again.
+LATE = """
+SELECT session.router_id
+FROM (SELECT router_id, max(arrived_at) AS arrived_at FROM public.radacct
+      WHERE acctstoptime IS NULL AND router_id IS NOT NULL GROUP BY router_id) AS session
+JOIN radmeter.router_watch AS watch ON watch.router_id = session.router_id AND watch.phase = 'ok'
+JOIN public.routers AS router ON router.id = session.router_id
+WHERE session.arrived_at < now() - coalesce(watch.interim, router.interim_interval) * interval '1.5 seconds'"""
+
+_CLASSES = """
+SELECT router.id, router.site, router.name, router.mac, router.nas_identifier, router.ip_address, router.status,
+       router.timezone, router.tenant_id, router.interim_interval, router.created_at, watch.since, watch.heard_at,
+       class.class,
+       -- Among silent routers the latest comes first: the others are known.
+       CASE WHEN class.class = 0 THEN -(extract(epoch FROM watch.since) * 1000000)::bigint ELSE 0 END AS rank
+FROM public.routers AS router
+LEFT JOIN radmeter.router_watch AS watch ON watch.router_id = router.id
+CROSS JOIN LATERAL (SELECT CASE WHEN router.status = 'discovered' THEN 2
+                                WHEN watch.phase IN ('pending', 'firing') THEN 0
+                                WHEN watch.phase = 'clearing' OR router.id = ANY (%(late)s::bigint[]) THEN 1
+                                WHEN watch.phase = 'ok' THEN 3 ELSE 4 END AS class) AS class
+WHERE router.status IN ('active', 'discovered') AND router.merged_into IS NULL"""
+
+# What is shown of a page's routers is read for those alone.
+_SHOWN = """
+SELECT page.id AS router_id, page.site, page.mac::text AS mac, page.nas_identifier,
+       host(page.ip_address) AS ip_address, page.since,
+       page.class, page.rank, page.interim_interval, page.created_at,
+       CASE WHEN page.status = 'discovered' THEN coalesce(nullif(page.nas_identifier, ''), page.name) ELSE page.name END
+           AS router_name,
+       (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = page.tenant_id) AS tenant,
+       zone.name AS timezone, greatest(page.heard_at, session.arrived_at) AS heard_at,
+       session.open_sessions, coalesce(usage.bytes_in, 0) AS bytes_in, coalesce(usage.bytes_out, 0) AS bytes_out
+FROM page
+CROSS JOIN LATERAL (SELECT coalesce(page.timezone, (SELECT radmeter.setting_value('timezone'))) AS name) AS zone
+CROSS JOIN LATERAL (SELECT count(*) AS open_sessions, max(arrived_at) AS arrived_at FROM public.radacct
+                    WHERE router_id = page.id AND acctstoptime IS NULL) AS session
+LEFT JOIN public.router_daily_usage AS usage
+    ON usage.router_id = page.id AND usage.usage_date = (now() AT TIME ZONE zone.name)::date
+ORDER BY page.class, page.rank, page.id"""
+
+_LIST = f"""
+WITH page AS MATERIALIZED (
+    SELECT * FROM ({_CLASSES} {{filters}}) AS found {{after}}
+    ORDER BY class, rank, id LIMIT %(most)s)
+{_SHOWN}"""  # noqa: S608  # constants
+
+_CONTAINS = """
+AND (router.name ILIKE %(like)s OR router.site ILIKE %(like)s OR router.nas_identifier ILIKE %(like)s
+     OR host(router.ip_address) LIKE %(like)s OR router.mac = %(mac)s::macaddr
+     OR router.mac::text LIKE lower(%(like)s))"""
+
+COUNTS = f"""
+SELECT count(*) FILTER (WHERE class = 0) AS silent, count(*) FILTER (WHERE class = 1) AS late,
+       count(*) FILTER (WHERE class = 2) AS discovered, count(*) FILTER (WHERE class = 3) AS fresh,
+       count(*) FILTER (WHERE class = 4) AS idle
+FROM ({_CLASSES}) AS found"""  # noqa: S608  # constants
+
+_SITES = f"""
+SELECT * FROM (
+    SELECT site, routers, silent, late, fresh, idle, silent + late + fresh AS expected,
+           CASE WHEN silent > 0 AND late + fresh = 0 THEN 0 WHEN silent > 0 THEN 1 WHEN late > 0 THEN 2 WHEN fresh >
+           0 THEN 3
+                ELSE 4 END AS rank
+    FROM (SELECT site, count(*) AS routers, count(*) FILTER (WHERE class = 0) AS silent,
+                 count(*) FILTER (WHERE class = 1) AS late, count(*) FILTER (WHERE class = 3) AS fresh,
+                 count(*) FILTER (WHERE class IN (2, 4)) AS idle
+          FROM ({_CLASSES} AND router.site IS NOT NULL {{filters}}) AS found GROUP BY site) AS counted) AS ranked
+{{after}} ORDER BY rank, site LIMIT %(most)s"""  # noqa: S608  # constants
+
+# How long ago the jobs looked at the routers.
+TICKED = "SELECT extract(epoch FROM now() - ticked_at)::float8 AS seconds FROM radmeter.alert_state"
+SLOWEST_JOBS_SECONDS = 120
+
+_SITE_STATES = ("down", "silent", "late", "fresh", "idle")
+
+
+async def late_routers(connection: ApiConnection) -> list[int]:
+    """Return the routers that are expected, and have missed an interim, but are not silent."""
+    return [row["router_id"] for row in await rows(connection, LATE)]
+
+
+async def routers(
+    connection: ApiConnection,
+    late: Sequence[int],
+    *,
+    state: str | None = None,
+    in_trouble: bool = False,
+    site: str | None = None,
+    text: str = "",
+    mac: str | None = None,
+    router_id: int | None = None,
+    after: Sequence[str | None] | None = None,
+    limit: int = 50,
+) -> tuple[list[Row], list[str | None] | None]:
+    """Return a page of routers, those in trouble first, and the key to go on after; None: there are no more.
+
+    Parameters
+    ----------
+    late
+        What `late_routers` found.
+    text, mac
+        What the name, site, address or MAC contains; the MAC in normal form, if the text is one.
+    """
+    filters, values = "", {"late": list(late), "most": limit + 1, "mac": mac, "like": f"%{_literal(text)}%"}
+    if state is not None:
+        filters += " AND class.class = %(class)s"
+        values["class"] = STATES.index(state)
+    if in_trouble:
+        filters += " AND class.class < 3"
+    if site is not None:
+        filters += " AND router.site = %(site)s"
+        values["site"] = site
+    if router_id is not None:
+        filters += " AND router.id = %(id)s"
+        values["id"] = router_id
+    if text:
+        filters += _CONTAINS
+    where = ""
+    if after is not None:
+        where = "WHERE (class, rank, id) > (%(key_0)s::integer, %(key_1)s::bigint, %(key_2)s::bigint)"
+        values |= {f"key_{number}": each for number, each in enumerate(after)}
+    found = await rows(connection, _LIST.format(filters=filters, after=where), values)
+    for row in found:
+        row["state"] = STATES[row["class"]]
+    more = len(found) > limit
+    found = found[:limit]
+    return found, [str(found[-1][name]) for name in ("class", "rank", "router_id")] if more else None
+
+
+async def counts(connection: ApiConnection, late: Sequence[int]) -> Row:
+    """Return how many routers are in each state."""
+    (row,) = await rows(connection, COUNTS, {"late": list(late)})
+    return row
+
+
+async def sites(
+    connection: ApiConnection,
+    late: Sequence[int],
+    *,
+    text: str = "",
+    after: Sequence[str | None] | None = None,
+    limit: int = 50,
+) -> tuple[list[Row], list[str | None] | None]:
+    """Return a page of sites, those in trouble first, and the key to go on after; None: there are no more."""
+    filters = " AND router.site ILIKE %(like)s" if text else ""
+    values: dict[str, Any] = {"late": list(late), "most": limit + 1, "like": f"%{_literal(text)}%"}
+    where = ""
+    if after is not None:
+        where = "WHERE (rank, site) > (%(key_0)s::integer, %(key_1)s::text)"
+        values |= {f"key_{number}": each for number, each in enumerate(after)}
+    found = await rows(connection, _SITES.format(filters=filters, after=where), values)
+    for row in found:
+        row["state"] = _SITE_STATES[row["rank"]]
+        row["words"] = f"{row['silent']} silent" if row["state"] == "silent" else row["state"]
+    more = len(found) > limit
+    found = found[:limit]
+    return found, [str(found[-1][name]) for name in ("rank", "site")] if more else None
+
+
+async def jobs_fault(connection: ApiConnection) -> str | None:
+    """Return in words why the states may be old: the jobs do not look. None: they do."""
+    found = await rows(connection, TICKED)
+    seconds = found[0]["seconds"] if found else None
+    if seconds is None:
+        return "the jobs have not looked yet: radmeter jobs run"
+    if seconds > SLOWEST_JOBS_SECONDS:
+        return f"the jobs have not looked for {seconds / 60:.0f} min: radmeter jobs run"
+    return None
+
+
+def _literal(text: str) -> str:
+    """Return a text for LIKE, in which its wildcards stand for themselves."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,66 @@
+"""Checks that alerts are looked at and can be told: the rules can be read, and mails are sent."""
+
+from radmeter.doctor.context import Context
+from radmeter.doctor.finding import Findings, Teller
+from radmeter.printable import printable
+from radmeter.units import counted, duration, verb
+
+tell = Teller("alerts")
+
+LATE_SECONDS = 60.0
+# A mail server may be away for a while.
+MAIL_SECONDS = 900.0
+
+
+def check(context: Context) -> Findings:
+    """Find rules that cannot be read, a watch that stands still, and mails that are not sent."""
+    if not context.there("radmeter.alert_state"):
+        return
+    ((rules_error, late, waiting, waited, dead, mail_error, open_, mails),) = context.rows(
+        """SELECT rules_error, extract(epoch FROM clock_timestamp() - ticked_at)::float8,
+                  (SELECT count(*) FROM radmeter.alert_mail WHERE state = 'waiting'),
+                  (SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM radmeter.alert_mail
+                   WHERE state = 'waiting'),
+                  (SELECT count(*) FROM radmeter.alert_mail
+                   WHERE state = 'dead' AND ended_at > now() - interval '1 day'), mail_error,
+                  (SELECT count(*) FROM radmeter.alerts WHERE resolved_at IS NULL AND folded_into IS NULL), mails
+           FROM radmeter.alert_state"""
+    )
+    faults = []
+    if rules_error:
+        faults.append(
+            tell.yellow(
+                f"the rules before stay in force: {printable(rules_error)}",
+                context.remedy.radmeter("alerts check"),
+            )
+        )
+    jobs_run = context.rows(
+        "SELECT EXISTS (SELECT FROM radmeter.lease WHERE name = 'jobs' AND expires_at > now())"
+    )
+    if jobs_run == [(True,)] and (late is None or late > LATE_SECONDS):
+        since = "never" if late is None else f"for {duration(late)} not"
+        faults.append(
+            tell.yellow(
+                f"the jobs run, but have {since} looked for what is wrong",
+                context.remedy.radmeter("alerts list"),
+                note="The log of the jobs says why.",
+            )
+        )
+    if waiting and not mails:
+        faults.append(
+            tell.yellow(
+                f"{counted(waiting, 'mail')} {verb(waiting, 'waits', 'wait')}, but the rules name no mail server",
+                context.remedy.radmeter("alerts mails"),
+            )
+        )
+    elif (waiting and waited > MAIL_SECONDS) or dead:
+        why = f": {printable(mail_error)}" if mail_error else ""
+        many = f"{counted(waiting, 'mail')} {verb(waiting, 'waits', 'wait')}" if waiting else ""
+        lost = f"{counted(dead, 'mail')} {verb(dead, 'was', 'were')} given up today" if dead else ""
+        faults.append(
+            tell.yellow(
+                f"mails about alerts are not sent; {', '.join(filter(None, (many, lost)))}{why}",
+                context.remedy.radmeter("alerts test"),
+            )
+        )
+    yield from faults or [tell.green(f"{counted(open_, 'alert')} open; mails and rules are in order")]

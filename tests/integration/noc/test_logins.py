@@ -1,0 +1,250 @@
+"""Who may see and do what on the pages: keys, cookies, forms, and the operator's proxy."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from support.http_server import HttpServer, Response, serving
+from support.servers import Connection
+
+from radmeter.keys import store
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class Visitor:
+    """A browser without scripts: it keeps cookies and sends forms."""
+
+    def __init__(self, server: HttpServer, **headers: str) -> None:
+        self.server = server
+        self.cookies: dict[str, str] = {}
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def get(self, path: str, **headers: str) -> Response:
+        return self._sent("GET", path, None, headers)
+
+    def post(self, path: str, form: Mapping[str, str], **headers: str) -> Response:
+        return self._sent("POST", path, urlencode(form).encode(), {"Content-Type": FORM, **headers})
+
+    def token(self, path: str = "/") -> str:
+        found = re.search(r'name="csrf" value="(\w+)"', self.get(path).body.decode())
+        assert found is not None
+        return found[1]
+
+    def log_in(self, key: str) -> Response:
+        return self.post("/login", {"csrf": self.token("/login"), "key": key})
+
+    def _sent(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        sent = {**self.headers, **({"Cookie": cookie} if cookie else {}), **headers}
+        answer = self.server.request(method, path, body=body, headers=sent)
+        # `Response` has the last of each header; a page sets one cookie, the login another one.
+        for name, value in re.findall(r"(radmeter-\w+)=([^;]*)", answer.headers.get("set-cookie", "")):
+            self.cookies[name] = value
+        return answer
+
+
+def test_without_a_login_every_page_leads_to_it(pages: HttpServer) -> None:
+    visitor = Visitor(pages)
+    for path in ("/", "/routers", "/alerts", "/site", "/site/statements/2026-01.html", "/routers/1"):
+        answer = visitor.get(path)
+        assert (answer.status, answer.headers["location"].partition("?")[0]) == (303, "/login"), path
+        assert b"ap-0" not in answer.body
+    assert visitor.get("/noc/history").status == 401
+    assert visitor.get("/noc/parts/alerts", **{"HX-Request": "true"}).status == 401
+    assert pages.get("/stream").status == 401
+
+
+def test_each_role_has_its_pages(pages: HttpServer, keys: Mapping[str, str]) -> None:
+    want = {
+        "reader": {"/": 200, "/routers": 200, "/site": 403, "/noc/history": 200},
+        "noc": {"/": 200, "/routers": 200, "/site": 403, "/noc/history": 200},
+        "tenant:Hotel Adler": {
+            "/": 303,
+            "/routers": 403,
+            "/user?name=user5": 403,
+            "/site": 200,
+            "/noc/history": 403,
+        },
+    }
+    for role, paths in want.items():
+        visitor = Visitor(pages)
+        assert visitor.log_in(keys[role]).status == 303
+        assert {path: visitor.get(path).status for path in paths} == paths, role
+    refused = Visitor(pages).log_in(keys["billing"])
+    assert (refused.status, b"has no pages" in refused.body) == (403, True)
+
+
+def test_the_cookie_is_for_the_server_only_and_cannot_be_made(
+    pages: HttpServer, keys: Mapping[str, str]
+) -> None:
+    visitor = Visitor(pages)
+    answer = visitor.log_in(keys["noc"])
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Secure" not in cookie
+    assert keys["noc"] not in cookie
+    value = visitor.cookies["radmeter-login"]
+    for other in (value[:-4] + "AAAA", "A" + value[1:], "", "x", "é", value * 9):
+        visitor.cookies["radmeter-login"] = other.encode("latin-1", "ignore").decode("latin-1")
+        assert visitor.get("/").status == 303, other
+
+
+def test_a_revoked_key_ends_its_logins(pages: HttpServer, keys: Mapping[str, str], scene: Connection) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    assert visitor.get("/").status == 200
+    store.revoke(scene, "noc")
+    from support.processes import until
+
+    until("the login has ended", lambda: visitor.get("/").status == 303, 20)
+
+
+def test_a_form_of_another_site_or_without_its_token_does_nothing(
+    pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    visitor, other = Visitor(pages), Visitor(pages)
+    visitor.log_in(keys["noc"])
+    other.log_in(keys["reader"])
+    token = visitor.token()
+    path = "/alerts/1/acknowledge"
+    assert visitor.post(path, {}).status == 403
+    assert visitor.post(path, {"csrf": "00" * 32}).status == 403
+    assert visitor.post(path, {"csrf": other.token()}).status == 403
+    assert visitor.post(path, {"csrf": token}, **{"Sec-Fetch-Site": "cross-site"}).status == 403
+    assert visitor.post(path, {"csrf": token}, Origin="https://evil.example").status == 403
+    assert visitor.get(path).status == 405
+    assert scene.execute("SELECT count(*) FROM radmeter.alerts WHERE acked_at IS NOT NULL").fetchone() == (0,)
+    assert visitor.post(path, {"csrf": token}).status == 303
+    assert scene.execute("SELECT count(*) FROM radmeter.alerts WHERE acked_at IS NOT NULL").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "path", ["/alerts/1/acknowledge", "/alerts/1/mute", "/routers/60/claim", "/sessions/1/disconnect"]
+)
+def test_a_reader_changes_nothing(pages: HttpServer, keys: Mapping[str, str], path: str) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["reader"])
+    form = {"csrf": visitor.token(), "name": "mine", "hours": "1"}
+    assert visitor.post(path, form).status == 403
+    assert b"Acknowledge" not in visitor.get("/alerts").body
+
+
+def test_wrong_keys_are_slowed(pages: HttpServer, keys: Mapping[str, str]) -> None:
+    visitor = Visitor(pages)
+    token = visitor.token("/login")
+    answers = [
+        visitor.post("/login", {"csrf": token, "key": f"rm_wrong{number}"}).status for number in range(25)
+    ]
+    assert answers[0] == 401
+    assert answers[-1] == 429
+    assert "rm_wrong" not in pages.text()
+
+
+def test_a_login_leads_to_no_other_site(pages: HttpServer, keys: Mapping[str, str]) -> None:
+    for back in (
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/\r\nX: y",
+    ):
+        visitor = Visitor(pages)
+        answer = visitor.post("/login", {"csrf": visitor.token("/login"), "key": keys["noc"], "back": back})
+        assert answer.headers["location"] == "/", back
+
+
+def test_whom_the_proxy_names_needs_no_key(pages_dsn: str, tmp_path: Path, scene: Connection) -> None:
+    proxied = {"RADMETER_HTTP_PROXIES": "127.0.0.1/32", "RADMETER_HTTP_PROXY_ROLE": "noc"}
+    with serving(pages_dsn, tmp_path, **proxied) as server:
+        visitor = Visitor(server, X_Forwarded_User="alice", X_Forwarded_Proto="https")
+        answer = visitor.get("/")
+        assert answer.status == 200
+        assert b"alice" in answer.body
+        assert b"Log out" not in answer.body
+        assert "Secure" in answer.headers["set-cookie"]
+        assert "__Host-radmeter-visit=" in answer.headers["set-cookie"]
+        visitor.cookies = {f"__Host-{name}": value for name, value in visitor.cookies.items()}
+        assert visitor.post("/alerts/1/acknowledge", {"csrf": visitor.token()}).status == 303
+        assert scene.execute("SELECT acked_by FROM radmeter.alerts WHERE id = 1").fetchone() == (
+            "user alice",
+        )
+        for name in ("", " ", "x" * 101, "a\tb"):
+            assert Visitor(server, X_Forwarded_User=name).get("/").status == 303, name
+
+
+def test_nobody_else_names_a_user(pages_dsn: str, tmp_path: Path) -> None:
+    """Neither an address that is no proxy, nor a proxy for which no role is set."""
+    for settings in (
+        {"RADMETER_HTTP_PROXY_ROLE": "noc"},
+        {"RADMETER_HTTP_PROXIES": "10.0.0.0/8", "RADMETER_HTTP_PROXY_ROLE": "noc"},
+        {"RADMETER_HTTP_PROXIES": "127.0.0.1/32"},
+    ):
+        with serving(pages_dsn, tmp_path, **settings) as server:
+            assert Visitor(server, X_Forwarded_User="alice").get("/").status == 303, settings
+
+
+def test_pages_say_what_is_wrong_and_no_more(pages: HttpServer, keys: Mapping[str, str]) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    for path, status in {
+        "/routers/999": 404,
+        "/routers/99999999999999999999": 404,
+        "/routers?state=odd": 400,
+        "/routers?cursor=odd": 400,
+        "/routers?q=%00": 400,
+        "/routers?q=%25_%5C%27": 200,
+        "/user?name=nobody": 404,
+        "/sessions?router=nobody": 404,
+        "/sessions?username=%00": 400,
+        "/quotas?status=odd": 400,
+        "/search?q=" + "x" * 300: 400,
+        "/static/x/../../app.py": 404,
+        "/static/x/%2e%2e/app.py": 404,
+        "/static/x/..%2f..%2fapp.py": 404,
+    }.items():
+        answer = visitor.get(path)
+        assert answer.status == status, (path, answer.status)
+        assert b"Traceback" not in answer.body
+        assert "unsafe" not in answer.headers["content-security-policy"]
+
+
+def test_pages_go_on_where_they_ended(pages: HttpServer, keys: Mapping[str, str], scene: Connection) -> None:
+    scene.execute(
+        "INSERT INTO routers (name, status) SELECT 'more-' || lpad(number::text, 4, '0'), 'active'"
+        " FROM generate_series(1, 230) AS number"
+    )
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    path, seen = "/routers", []
+    for _ in range(20):
+        body = visitor.get(path).body.decode()
+        seen += re.findall(r'<th scope="row"><a href="/routers/(\d+)">', body)
+        # Rows that come meanwhile move nothing.
+        scene.execute("INSERT INTO routers (name, status) VALUES (gen_random_uuid()::text, 'active')")
+        following = re.search(r'rel="next" href="([^"]+)"', body)
+        if following is None:
+            break
+        path = following[1].replace("&amp;", "&")
+    assert len(seen) == len(set(seen))
+    assert len(seen) >= 271
+
+
+def test_a_statement_is_downloaded_by_its_tenant_only(pages: HttpServer, keys: Mapping[str, str]) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["tenant:Hotel Adler"])
+    assert b"2026-01" in visitor.get("/site").body
+    answer = visitor.get("/site/statements/2026-01.html")
+    assert answer.status == 200
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert b"Hotel Adler" in answer.body
+    pdf = visitor.get("/site/statements/2026-01.pdf")
+    assert pdf.body.startswith(b"%PDF-")
+    for path in ("2025-12.html", "2026-01.exe", "2026-13.pdf", "x.html"):
+        assert visitor.get(f"/site/statements/{path}").status == 404, path
+    operator = Visitor(pages)
+    operator.log_in(keys["noc"])
+    assert operator.get("/site/statements/2026-01.html").status == 403
