@@ -17,13 +17,13 @@ from radmeter.api.cursors import Cursors
 from radmeter.api.dispatch import PREFIX, Api
 from radmeter.api.hub import Hub
 from radmeter.api.middleware import Around
+from radmeter.api.monitoring import Monitoring
 from radmeter.api.noc.app import Pages
 from radmeter.api.noc.examining import Examiner
 from radmeter.api.noc.listened import STREAM, Listened, fault
 from radmeter.api.pools import Pools
 from radmeter.api.problems import MEDIA_TYPE, not_found
 from radmeter.api.routes import all_routes
-from radmeter.api.scraped import Scraped
 from radmeter.api.stream import Stream
 from radmeter.config import Settings
 from radmeter.keys.signing_key import signing_key
@@ -45,12 +45,12 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     key = signing_key(settings.http_key_file)
     pools = Pools(dsn, settings.read_dsn, settings.http_pool)
     access = Access(pools, settings.http_proxies, time.monotonic)
+    monitoring = Monitoring(settings, access, settings.read_dsn or dsn)
     routes = all_routes()
     hub = Hub(pools)
     examiner = Examiner(settings, dsn)
     pages = Pages(settings, pools, access, hub, examiner, key, settings.read_dsn or dsn)
     stream = Stream(hub, pages.logins.again)
-    scraped = Scraped(settings, settings.read_dsn or dsn, access)
     documents = {"openapi.json": msgspec.json.encode(openapi.document(routes))}
     api = Api(settings, pools, access, Cursors(key), routes, documents)
 
@@ -63,16 +63,15 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
             stream.end()
             await hub.close()
             await examiner.close()
-            await scraped.close()
             await asyncio.shield(pools.close())
+            await asyncio.shield(monitoring.close())
 
     listened = Listened(stream, access, pages)
     routes_of_app = [
         Route("/healthz", _alive),
-        Route("/metrics", scraped.metrics),
-        Route("/readyz", scraped.ready),
         Route(STREAM, listened),
         Mount(PREFIX, app=api),
+        *monitoring.routes(),
         *pages.routes(),
     ]
     app = Starlette(routes=routes_of_app, lifespan=lifespan)

@@ -1,7 +1,8 @@
 """The one statement that reads all figures of the database. It reads, and waits for nobody.
 
 It reads the open sessions once, the counters of the last days of each router by their index, and otherwise what is
-small or has an index. With 100,000 open sessions and 10,000 routers that takes 40 ms (docs/performance.md).
+small or has an index. With 100,000 open sessions and 10,000 routers that takes
+about 50 ms (docs/decisions.md).
 """
 
 # How long the statement may take. A database that is slower is too busy to be asked.

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 from support.commands import Packets, packet, radmeter
 from support.ledger import ingest
+from support.pgbouncer import pgbouncer
 from support.rows_read import rows_read
 from support.servers import Connection, Server
 from support.shipping import fill, ship
@@ -333,3 +335,19 @@ def test_it_reads_no_large_table_in_whole(source: Source, connection: Connection
     source.read()
     read = rows_read(source._connected(), source.read)
     assert 100 <= read < 2000  # of 35,000
+
+
+def test_a_pooler_of_transactions_may_be_between(server: Server, database: str) -> None:
+    """Each transaction has another process of the server, and none keeps a setting."""
+    with pgbouncer(server, "transaction", default_pool_size=3, server_round_robin=1) as pooler:
+        source = Source(pooler.dsn(database), role="radmeter_reader", cached_seconds=0)
+        for _ in range(6):
+            figures = source.read()
+            assert figures.fault is None
+            assert value(figures, "radmeter_sessions_open") == 0
+        with closing(psycopg.connect(pooler.dsn(database), autocommit=True)) as other:
+            for _ in range(3):
+                assert other.execute(
+                    "SELECT current_setting('statement_timeout'), current_setting('lock_timeout'), current_user"
+                ).fetchone() == ("0", "0", "postgres")
+        source.close()
