@@ -21,6 +21,8 @@ from typing import Any
 
 from bench import (
     closing,
+    closing_history,
+    closing_users,
     commands,
     endurance,
     exports,
@@ -157,7 +159,11 @@ def _measure(
             "quotas": lambda: quotas.measure(databases, say),
             "exports": lambda: exports.measure(databases, private, plan.export_sessions, say),
             "logins": lambda: logins.measure(bench, plan, say),
-            "closing": lambda: closing.measure(databases, private, plan.closing_tenants, say),
+            "closing": lambda: (
+                closing.measure(databases, private, plan.closing_tenants, say)
+                | closing_history.measure(databases, plan.closing_tenants // 10)
+                | closing_users.measure(databases, plan.closing_users)
+            ),
             "flood": lambda: flood(bench, plan, say),
             "floods": lambda: floods(bench, plan, say),
             "recovery": lambda: endurance.recover(bench, plan, say),

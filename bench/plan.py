@@ -55,7 +55,9 @@ class Plan:
     export_sessions: int
     login_seconds: float
     closing_tenants: int
-    """Tenants whose month is closed, with 10 routers each."""
+    """Tenants whose month is closed, with 10 routers each. A tenth of them is closed with two years behind it."""
+    closing_users: int
+    """Users whose month is closed, each with a plan, a tenth of them with a top-up."""
     flood_turns: int
     """Rounds without and with each kind of flood, of `flood_seconds` each."""
     flood_seconds: float
@@ -84,6 +86,7 @@ FULL = Plan(
     export_sessions=10_000_000,
     login_seconds=60,
     closing_tenants=5_000,
+    closing_users=50_000,
     flood_turns=3,
     flood_seconds=10,
     resident_packets=1_000_000,
@@ -110,6 +113,7 @@ QUICK = Plan(
     export_sessions=100_000,
     login_seconds=6,
     closing_tenants=200,
+    closing_users=2_000,
     flood_turns=1,
     flood_seconds=4,
     resident_packets=60_000,
@@ -137,6 +141,7 @@ CHECK = Plan(
     export_sessions=1_000_000,
     login_seconds=20,
     closing_tenants=5_000,
+    closing_users=50_000,
     flood_turns=2,
     flood_seconds=5,
     resident_packets=0,

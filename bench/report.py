@@ -204,6 +204,22 @@ def _closing(found: Results) -> str:
                     "the next month, with late octets of each tenant",
                     f"{found['close_with_late_octets_seconds']:.1f}",
                 ],
+                [
+                    f"{found['history_tenants']:,} tenants, one closed month before",
+                    f"{found['close_after_a_month_seconds']:.1f}",
+                ],
+                [
+                    f"the same, {found['history_months']} closed months before",
+                    f"{found['close_after_months_seconds']:.1f}",
+                ],
+                [
+                    f"{found['users']:,} users with {found['top_ups']:,} top-ups",
+                    f"{found['close_of_users_seconds']:.1f}",
+                ],
+                [
+                    "the same after a year of closed months",
+                    f"{found['close_of_users_after_a_year_seconds']:.1f}",
+                ],
             ],
         )
     )

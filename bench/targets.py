@@ -98,6 +98,8 @@ def judge(results: dict[str, Any]) -> list[Target]:
         most("seconds of a close, the first month", results["closing"]["close_seconds"], 60, 1)
         late = results["closing"]["close_with_late_octets_seconds"]
         most("seconds of a close, late octets of each tenant", late, 60, 1)
+        users = results["closing"]["close_of_users_after_a_year_seconds"]
+        most("seconds of a close, users after a year", users, 60, 1)
     if "exports" in results:
         most(
             "time of an export of sessions as CSV / COPY of the same query",

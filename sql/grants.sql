@@ -57,6 +57,8 @@ BEGIN
             radmeter.chain_digest(bytea, bigint, bigint, boolean, bytea, timestamptz)
             TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
+            -- In router_list. It finds nothing for them.
+            radmeter.former_routers(),
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint), radmeter.anchor_day(text, smallint, date),
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
@@ -123,7 +125,7 @@ BEGIN
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             -- The list of routers shows after which silence a session is closed.
-            radmeter.stale_after(integer, integer, integer),
+            radmeter.stale_after(integer, integer, integer), radmeter.former_routers(),
             radmeter.add_tenant(text, jsonb), radmeter.change_tenant(text, jsonb), radmeter.retire_tenant(text, boolean),
             radmeter.set_tenant_rate(text, date, jsonb), radmeter.add_issuer(text, jsonb), radmeter.change_issuer(text, jsonb)
             TO radmeter_billing;

@@ -19,8 +19,9 @@ BEGIN
                                    ' OR id IN (SELECT close_id FROM public.invoices)'),
         ('radmeter.tenant_rates', 'tenant_id = (SELECT radmeter.current_tenant())'),
         ('radmeter.router_tenant', 'tenant_id = (SELECT radmeter.current_tenant())'),
+        -- What a former tenant sees of a router is in radmeter.former_routers.
+        ('public.routers', 'tenant_id = (SELECT radmeter.current_tenant())'),
         -- These subqueries run as the tenant, so they find the tenant's rows only.
-        ('public.routers', 'id IN (SELECT router_id FROM radmeter.router_tenant)'),
         ('public.router_daily_usage', 'router_id IN (SELECT router_id FROM radmeter.router_tenant)'
                                       ' AND radmeter.is_own_day(router_id, usage_date)'),
         ('public.subscribers', 'tenant_id = (SELECT radmeter.current_tenant())'),
@@ -56,17 +57,19 @@ BEGIN
     IF v_tenants THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_tenant;
         GRANT SELECT ON radmeter.tenants, radmeter.issuers, radmeter.billing_close, radmeter.tenant_rates, radmeter.router_tenant, radmeter.setting,
-            public.router_daily_usage, public.subscribers, public.subscriber_plans, public.user_quota_usage, public.top_ups,
-            public.plans, public.invoices, public.invoice_lines, public.invoice_usage, public.credit_notes,
-            public.credit_note_lines,
-            -- These two have their conditions in the view, or their caller's rights.
+            public.router_daily_usage, public.subscribers, public.subscriber_plans, public.user_quota_usage, public.plans, public.invoices, public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
+            -- These have their conditions in functions, or their caller's rights.
             radmeter.tenant_sessions, radmeter.router_list, radmeter.router_usage
             TO radmeter_tenant;
         -- Not total_usage: a router that changed hands has the sum of all its tenants there.
         GRANT SELECT (id, name, mac, nas_identifier, ip_address, status, timezone, created_at, updated_at, discovery_key,
                       merged_into, merged_at, interim_interval, clients, plausible_mbit_per_second, tenant_id)
             ON public.routers TO radmeter_tenant;
+        -- Not note and added_by, which are the operator's, or those of a user's former tenant.
+        GRANT SELECT (id, username, bytes, used_bytes, added_at, expires_at, renewal, price)
+            ON public.top_ups TO radmeter_tenant;
         GRANT EXECUTE ON FUNCTION radmeter.current_tenant(), radmeter.is_own_day(bigint, date),
+            radmeter.own_sessions(timestamptz, timestamptz), radmeter.former_routers(),
             radmeter.assigned_until(bigint, date),
             radmeter.setting_value(text), radmeter.stale_after(integer, integer, integer),
             -- These only compute.

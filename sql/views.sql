@@ -5,20 +5,8 @@ SELECT username, period_start, bytes_in, bytes_out,
        bytes_in::numeric + bytes_out AS bytes_total, last_updated
 FROM public.user_quota_usage;
 
--- The rights and policies of the caller hold in this view and in router_list: tenants see their own rows.
-CREATE OR REPLACE VIEW radmeter.router_usage WITH (security_invoker = true) AS
-SELECT router.id AS router_id, router.name, router.mac, usage.usage_date, usage.bytes_in, usage.bytes_out,
-       usage.bytes_in::numeric + usage.bytes_out AS bytes_total, usage.last_updated
-FROM public.router_daily_usage AS usage JOIN public.routers AS router ON router.id = usage.router_id;
-
-CREATE OR REPLACE VIEW radmeter.sessions AS
-SELECT session.radacctid, session.acctuniqueid, session.acctsessionid, session.username,
-       session.router_id, router.name AS router_name, router.mac AS router_mac,
-       session.acctstarttime, session.acctupdatetime, session.acctstoptime, session.acctsessiontime,
-       session.acctinputoctets AS bytes_in, session.acctoutputoctets AS bytes_out,
-       session.callingstationid, session.framedipaddress, session.acctterminatecause, session.closed_by
-FROM public.radacct AS session LEFT JOIN public.routers AS router ON router.id = session.router_id;
-
+-- The rights and policies of the caller hold in this view and in router_usage: tenants see their own rows. Of a router that
+-- was a tenant's before, it sees the name and the MAC.
 CREATE OR REPLACE VIEW radmeter.router_list WITH (security_invoker = true) AS
 SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_address, router.status,
        coalesce(router.timezone, radmeter.setting_value('timezone')) AS timezone, router.created_at,
@@ -28,25 +16,35 @@ SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_addr
            radmeter.setting_value('stale_minutes')::integer))::integer AS stale_after_seconds,
        router.clients, router.plausible_mbit_per_second, router.tenant_id::bigint AS tenant_id,
        (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = router.tenant_id) AS tenant
-FROM public.routers AS router;
+FROM public.routers AS router
+UNION ALL
+SELECT former.id, former.name, former.mac, NULL, NULL, former.status,
+       coalesce(former.timezone, radmeter.setting_value('timezone')), former.created_at,
+       (now() AT TIME ZONE coalesce(former.timezone, radmeter.setting_value('timezone')))::date,
+       NULL, former.created_at, NULL, NULL, NULL,
+       extract(epoch FROM radmeter.stale_after(NULL, NULL,
+           radmeter.setting_value('stale_minutes')::integer))::integer,
+       NULL, NULL, NULL, NULL
+FROM radmeter.former_routers() AS former;
 
--- The sessions at the routers of the tenant that asks (radmeter.current_tenant): those of which the first and the last day
--- that counted are the tenant's. Not the address and the MAC of the user's device.
+CREATE OR REPLACE VIEW radmeter.router_usage WITH (security_invoker = true) AS
+SELECT router.id AS router_id, router.name, router.mac, usage.usage_date, usage.bytes_in, usage.bytes_out,
+       usage.bytes_in::numeric + usage.bytes_out AS bytes_total, usage.last_updated
+FROM public.router_daily_usage AS usage JOIN radmeter.router_list AS router ON router.id = usage.router_id;
+
+CREATE OR REPLACE VIEW radmeter.sessions AS
+SELECT session.radacctid, session.acctuniqueid, session.acctsessionid, session.username,
+       session.router_id, router.name AS router_name, router.mac AS router_mac,
+       session.acctstarttime, session.acctupdatetime, session.acctstoptime, session.acctsessiontime,
+       session.acctinputoctets AS bytes_in, session.acctoutputoctets AS bytes_out,
+       session.callingstationid, session.framedipaddress, session.acctterminatecause, session.closed_by
+FROM public.radacct AS session LEFT JOIN public.routers AS router ON router.id = session.router_id;
+
+-- The sessions at the routers of the tenant that asks. Not the address and the MAC of the user's device.
 CREATE OR REPLACE VIEW radmeter.tenant_sessions WITH (security_barrier = true) AS
-SELECT session.radacctid, session.acctsessionid, session.username, session.router_id, router.name AS router_name,
-       router.mac AS router_mac, session.acctstarttime, session.acctupdatetime, session.acctstoptime, session.acctsessiontime,
-       session.acctinputoctets AS bytes_in, session.acctoutputoctets AS bytes_out, session.acctterminatecause
-FROM public.radacct AS session JOIN public.routers AS router ON router.id = session.router_id
-CROSS JOIN LATERAL (
-    -- Without a counted day it is that of the last packet, as in exports.
-    SELECT (session.acctstarttime AT TIME ZONE coalesce(router.timezone, radmeter.setting_value('timezone')))::date AS first,
-           coalesce(session.usage_date,
-                    (coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime)
-                     AT TIME ZONE coalesce(router.timezone, radmeter.setting_value('timezone')))::date) AS last) AS day
-WHERE session.router_id IN (SELECT router_id FROM radmeter.router_tenant
-                            WHERE tenant_id = (SELECT radmeter.current_tenant()))
-  AND radmeter.is_own_day(session.router_id, coalesce(day.first, day.last))
-  AND radmeter.is_own_day(session.router_id, coalesce(day.last, day.first));
+SELECT radacctid, acctsessionid, username, router_id, router_name, router_mac, acctstarttime, acctupdatetime, acctstoptime,
+       acctsessiontime, bytes_in, bytes_out, acctterminatecause
+FROM radmeter.own_sessions();
 
 -- The open sessions of a router, and how far its clock was off in its latest packet with an Event-Timestamp.
 CREATE OR REPLACE VIEW radmeter.router_activity AS

@@ -30,6 +30,20 @@ def compact_bytes(count: int | Decimal | None) -> str:
     return f"{'-' if count < 0 else ''}{size:.{digits}f} {unit}"
 
 
+# What volumes are billed by.
+VOLUMES = {"GB": 10**9, "GiB": 2**30}
+
+
+def in_unit(count: int | Decimal | None, unit: str) -> str:
+    """Return octets in GB or GiB with three decimals, such as ``1,234.567 GB``, so that rows can be compared."""
+    if count is None:
+        return "-"
+    thousandths = round(Decimal(count) * 1000 / VOLUMES[unit])
+    if count and not thousandths:
+        return f"{'>-' if count < 0 else '<'}0.001 {unit}"
+    return f"{Decimal(thousandths).scaleb(-3):,.3f} {unit}"
+
+
 def amount(count: float) -> str:
     """Return a count with thousands separators, such as ``12,345``."""
     return f"{count:,.0f}"

@@ -36,7 +36,8 @@ CREATE UNIQUE INDEX invoices_username_period_start_idx ON invoices (username, pe
 ALTER TABLE plans ALTER COLUMN price TYPE numeric(10,2);
 ALTER TABLE top_ups DROP COLUMN price CASCADE,
     ADD CONSTRAINT top_ups_username_fkey FOREIGN KEY (username) REFERENCES subscribers (username) ON UPDATE CASCADE;
-DROP FUNCTION radmeter.note_plan_history, radmeter.note_plan_price, radmeter.rename_top_ups CASCADE;
+DROP FUNCTION radmeter.note_plan_history, radmeter.note_plan_price, radmeter.rename_top_ups, radmeter.note_rename,
+    radmeter.note_default_zone CASCADE;
 ALTER TABLE subscribers DROP COLUMN tenant_id CASCADE;
 DROP TABLE radmeter.billing_close, radmeter.tenants, radmeter.issuers CASCADE;
 DELETE FROM radmeter.setting WHERE name LIKE 'billing%';

@@ -62,7 +62,7 @@ FIXED = {
     "router-days": "tenant,router,mac,day,bytes_in,bytes_out",
     "user-periods": "username,period_start,period_end,bytes_in,bytes_out",
 }
-WHAT = ("invoices", "lines", "credit-notes", "router-days", "user-periods", "sessions")
+WHAT = ("invoices", "lines", "credit-notes", "credit-note-lines", "router-days", "user-periods", "sessions")
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 
 

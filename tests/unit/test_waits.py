@@ -53,6 +53,7 @@ REGISTER = {
     ("database/pace.py", "Pacer._watch", "done.wait"): SAYS,
     ("database/poolers.py", "refuse_transaction_pooling", "WaitingConnection.connect"): SHORT,
     ("database/waiting.py", "WaitingConnection.wait", "super().wait"): SAYS,
+    ("database/transactions.py", "TransactionsConnection.wait", "super().wait"): SAYS,
     ("database/waiting.py", "WaitingConnection._sign", "WaitingConnection.connect"): SAYS,
     ("database/waiting.py", "give_up", "connection.cancel_safe"): SAYS,
     ("database/waiting.py", "give_up", "cancel.join"): SAYS,

@@ -6,14 +6,11 @@ CREATE OR REPLACE FUNCTION radmeter.bind_tenant_login(p_role text, p_tenant text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_tenant_id bigint;
+    v_tenant radmeter.tenants;
     v_before text;
     v_reason text;
 BEGIN
-    SELECT id INTO v_tenant_id FROM radmeter.tenants WHERE name = p_tenant;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no tenant ''%'': `radmeter tenants list` lists them', p_tenant USING ERRCODE = 'RM001';
-    END IF;
+    SELECT * INTO v_tenant FROM radmeter.tenants WHERE id = radmeter.tenant_id(p_tenant);
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
         RAISE EXCEPTION 'there is no role "%": make it first, as a superuser: CREATE ROLE % LOGIN', p_role,
             quote_ident(p_role) USING ERRCODE = 'RM001';
@@ -25,11 +22,11 @@ BEGIN
     END IF;
     SELECT name INTO v_before FROM radmeter.tenant_logins AS login JOIN radmeter.tenants AS tenant
         ON tenant.id = login.tenant_id WHERE login.role_name = p_role;
-    INSERT INTO radmeter.tenant_logins AS login (role_name, tenant_id) VALUES (p_role, v_tenant_id)
+    INSERT INTO radmeter.tenant_logins AS login (role_name, tenant_id) VALUES (p_role, v_tenant.id)
     ON CONFLICT (role_name) DO UPDATE SET tenant_id = excluded.tenant_id, changed_at = now();
-    IF v_before IS DISTINCT FROM p_tenant THEN
+    IF v_before IS DISTINCT FROM v_tenant.name THEN
         PERFORM radmeter.audit('tenants login', jsonb_build_object(
-            'role', p_role, 'tenant', p_tenant, 'before', v_before));
+            'role', p_role, 'tenant', v_tenant.name, 'before', v_before));
     END IF;
     RETURN EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_tenant' AND pg_has_role(p_role, oid, 'MEMBER'));
 END;

@@ -4,6 +4,7 @@
 -- given again.
 -- Each statement has its instant, so that changes are in order; what one transaction changed has the same `together`. So a
 -- main plan that becomes a further one is not given again either.
+-- Of a user who was renamed the old name has lost what the new one has (radmeter.note_rename).
 -- changed_rows are the new rows, or those deleted. An UPDATE has former_rows, too. The pseudonym of an erased person has plans
 -- so that the usage stays in its periods, and gets no history of its own (radmeter.finish_erasure).
 -- Writes radmeter.plan_history.
@@ -26,6 +27,11 @@ BEGIN
              ) AS change
         LEFT JOIN public.subscribers AS subscriber ON subscriber.username = change.username
         WHERE NOT radmeter.is_pseudonym(change.username)
+          -- Noted by radmeter.note_rename.
+          AND NOT (change.held AND coalesce((
+                SELECT latest.renamed AND latest.together = now() FROM radmeter.plan_history AS latest
+                WHERE latest.username = change.username AND latest.plan_id = change.plan_id AND latest.main = v_main
+                ORDER BY latest.id DESC LIMIT 1), false))
         ORDER BY change.held, change.username, change.plan_id;
         IF v_main THEN
             INSERT INTO radmeter.plan_history (username, plan_id, at, held, main, tenant_id, together)

@@ -4,6 +4,8 @@
 --   line missing        the chain has a line that audit_log has not
 --   line changed        the line is another one than when it was chained, or rewritten by an erasure
 --   line added          audit_log has a line that the chain has not
+--   line backdated      its time is not that of the transaction that chained it. Lines from before the chain are older
+--   chain row backdated  it is older than the row before it by more than a day: no transaction takes so long
 --   line chained again  a second row of a line that no erasure has rewritten
 --   line rewritten      more lines were rewritten than the lines "people erase" say, and no erasure is under way; the last
 --   head cut off        the head is not the last row of the chain: rows were removed from its end, or the head was changed
@@ -14,7 +16,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH link AS (
         SELECT chain.*, lag(chain.position, 1, 0::bigint) OVER ordered AS position_before,
-               lag(chain.digest, 1, ''::bytea) OVER ordered AS digest_before
+               lag(chain.digest, 1, ''::bytea) OVER ordered AS digest_before,
+               lag(chain.chained_at) OVER ordered AS chained_before
         FROM radmeter.audit_chain AS chain WINDOW ordered AS (ORDER BY chain.position)),
     latest AS (
         SELECT DISTINCT ON (chain.audit_id) chain.* FROM radmeter.audit_chain AS chain
@@ -36,6 +39,17 @@ AS $$
     WHERE line.id IS NULL OR latest.position IS NULL
        OR latest.content IS DISTINCT FROM radmeter.audit_digest(latest.salt, line.id, line.at, line.who, line.operator,
                                                                 line.action, line.detail)
+    UNION ALL
+    SELECT link.position, link.audit_id, 'line backdated', line.at, line.action
+    FROM link JOIN public.audit_log AS line ON line.id = link.audit_id
+    -- Both times are now() of one transaction, so there is no tolerance. The upgrade chained the first rows all at once.
+    WHERE NOT link.rewrites AND line.at <> link.chained_at
+      AND link.position >= (SELECT min(other.position) FROM radmeter.audit_chain AS other
+                            WHERE other.chained_at <> (SELECT first.chained_at FROM radmeter.audit_chain AS first
+                                                       ORDER BY first.position LIMIT 1))
+    UNION ALL
+    SELECT link.position, link.audit_id, 'chain row backdated', link.chained_at, NULL
+    FROM link WHERE link.chained_at < link.chained_before - interval '1 day'
     UNION ALL
     SELECT again.position, again.audit_id, 'line chained again', again.chained_at, NULL
     FROM radmeter.audit_chain AS again

@@ -13,7 +13,7 @@ BEGIN
         RETURN NULL;
     END IF;
     -- The look comes after the lock, in a statement of its own: its snapshot has what others have committed until then.
-    PERFORM FROM radmeter.audit_head FOR UPDATE;
+    PERFORM radmeter.lock_chain();
     PERFORM radmeter.chain_lines(ARRAY(
         SELECT id FROM public.audit_log AS line
         WHERE id >= NEW.id

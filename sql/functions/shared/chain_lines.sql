@@ -11,11 +11,13 @@ DECLARE
     v_line public.audit_log%ROWTYPE;
     v_row radmeter.audit_chain%ROWTYPE;
 BEGIN
+    PERFORM radmeter.lock_chain();
     INSERT INTO radmeter.audit_head DEFAULT VALUES ON CONFLICT DO NOTHING;
-    SELECT * INTO v_head FROM radmeter.audit_head FOR UPDATE;
-    -- Somebody set the head back, or removed it. All rows are there, and the work of others goes on.
+    SELECT * INTO v_head FROM radmeter.audit_head;
+    -- The last row decides. Somebody set the head back, removed it or changed its digest: all rows are there, and the work
+    -- of others goes on. But rows that were removed from the end leave a gap.
     SELECT true, last.position, last.digest INTO v_last FROM radmeter.audit_chain AS last ORDER BY position DESC LIMIT 1;
-    IF v_last.position > v_head.position THEN
+    IF v_last.position >= v_head.position THEN
         v_head := v_last;
     END IF;
     FOR v_line IN SELECT * FROM public.audit_log WHERE id = ANY (p_ids) ORDER BY id LOOP

@@ -1,6 +1,6 @@
 -- radmeter.guard_audit(): the trigger that refuses to change audit_log and its chain, also for the owner (RM007).
 -- What may change: the detail of a line, where an erasure under way puts its pseudonym for the name, and nothing else;
--- then the salts of what the line was; and the head, which moves on.
+-- then the salts of what the line was; and the head, which moves on to a row of the chain.
 -- Who may alter the table can disable the trigger. The chain shows what was changed then.
 -- Reads radmeter.erasure, radmeter.audit_chain.
 CREATE OR REPLACE FUNCTION radmeter.guard_audit() RETURNS trigger
@@ -22,7 +22,8 @@ BEGIN
             RETURN NEW;
         END IF;
     ELSIF TG_OP = 'UPDATE' THEN
-        IF NEW.position >= OLD.position THEN
+        IF NEW.is_head AND NEW.position >= OLD.position
+                AND EXISTS (SELECT FROM radmeter.audit_chain WHERE position = NEW.position AND digest = NEW.digest) THEN
             RETURN NEW;
         END IF;
     END IF;

@@ -5,7 +5,6 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from radmeter.billing import wording
 from radmeter.billing.lines import Line, Money, Tax
 from radmeter.billing.months import Month
 from radmeter.billing.rates import Terms
@@ -71,18 +70,20 @@ def _sum(lines: Iterable[Line], money: Money) -> Billed:
 
 
 def _line(month: Month, tax: Tax, change: Billed, before: Billed, after: Billed, money: Money) -> Line:
-    fewer = "fewer" if change.usage_bytes < 0 else "more"
+    words = money.language
     return Line(
         kind="adjustment",
         period_start=month.first,
         period_end=month.end,
-        description=f"Adjustment of {month}",
-        arithmetic=(
-            f"{month} has {wording.octets(abs(change.usage_bytes))} {fewer} than were billed: "
-            f"{after.usage_bytes:,} cost "
-            f"{wording.money(after.net, money.currency, money.digits)}, less {before.usage_bytes:,} billed at "
-            f"{wording.money(before.net, money.currency, money.digits)} = "
-            f"{wording.money(change.net, money.currency, money.digits)}"
+        description=words["line_adjustment"].format(month=month),
+        arithmetic=words["how_fewer" if change.usage_bytes < 0 else "how_more"].format(
+            month=month,
+            octets=words.octets(abs(change.usage_bytes)),
+            after=words.whole(after.usage_bytes),
+            cost=money.said(after.net),
+            before=words.whole(before.usage_bytes),
+            billed=money.said(before.net),
+            change=money.said(change.net),
         ),
         usage_bytes=change.usage_bytes,
         net=change.net,

@@ -167,7 +167,7 @@ def _close_tenants(
     issuers = recipients.issuers(connection)
     found = []
     for tenant in tenants:
-        money = settings.money(tenant.currency, tenant.digits)
+        money = settings.money(tenant.currency, tenant.digits, tenant.language)
         lines = _lines(tenant, month, rates[tenant.id], usage, settings)
         found.append(
             Draft(
@@ -205,7 +205,7 @@ def _lines(
     settings: BillingSettings,
 ) -> list[Line]:
     """Return the lines of the month, then those of earlier months whose octets are others now."""
-    money = settings.money(tenant.currency, tenant.digits)
+    money = settings.money(tenant.currency, tenant.digits, tenant.language)
     found: list[Line] = []
     for each in sorted(usage.months[tenant.id], key=lambda some: (some != month, some)):
         billed = usage.billed.get((tenant.id, each), {})

@@ -10,9 +10,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from radmeter.billing import wording
 from radmeter.billing.lines import Money, Tax, TaxMode, TaxTotal, tax_of
 from radmeter.billing.rounding import from_units, rounded, total, units
+from radmeter.billing.wording import ENGLISH
 from radmeter.errors import ConfigurationError
 
 
@@ -176,7 +176,7 @@ def _checked(invoice: Invoice, lines: Sequence[CreditedLine], money: Money) -> C
         net = total((each.net for each in lines if each.tax == tax), money.digits)
         if not _within(net, rest.net):
             raise BadCredit(
-                f"{_said(rest.net, money)} is left of what {invoice.number} taxes at {wording.number(tax.rate)} %: "
+                f"{_said(rest.net, money)} is left of what {invoice.number} taxes at {ENGLISH.number(tax.rate)} %: "
                 f"{_said(net, money)} cannot be credited of it"
             )
         if net == rest.net:
@@ -240,10 +240,10 @@ def _whole(amount: Decimal, money: Money) -> Decimal:
     found = rounded(amount, money.digits, money.rounding)
     if found != amount:
         raise BadCredit(
-            f"{wording.number(amount)} {money.currency} is finer than the currency: it has {money.digits} digits"
+            f"{ENGLISH.number(amount)} {money.currency} is finer than the currency: it has {money.digits} digits"
         )
     return found
 
 
 def _said(amount: Decimal, money: Money) -> str:
-    return wording.money(amount, money.currency, money.digits)
+    return ENGLISH.money(amount, money.currency, money.digits)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from radmeter.billing.months import Month
-from radmeter.billing.tenants import ids
 from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row, rows
+from radmeter.routers.tenants import ids
 
 COLUMNS = (
     "number",
@@ -73,7 +73,7 @@ FROM public.invoices AS invoice
 LEFT JOIN radmeter.tenants AS tenant ON tenant.id = coalesce(invoice.tenant_id, invoice.of_tenant_id)
 LEFT JOIN radmeter.issuers AS issuer ON issuer.id = invoice.issuer_id
 WHERE (%(period)s::date IS NULL OR invoice.period_start = %(period)s)
-  AND (%(tenants)s::text[] IS NULL OR tenant.name = ANY (%(tenants)s))
+  AND (%(tenants)s::bigint[] IS NULL OR tenant.id = ANY (%(tenants)s))
   AND (%(username)s::text IS NULL OR invoice.username = %(username)s)
   AND (%(status)s::text IS NULL OR invoice.status = %(status)s)
   AND (%(number)s::text IS NULL OR invoice.number = %(number)s)
@@ -90,13 +90,13 @@ FROM public.credit_notes WHERE invoice_id = %(id)s ORDER BY id"""
 CREDITS = """
 SELECT note.id, note.number, invoice.number AS invoice, coalesce(tenant.name, '') AS tenant, invoice.username,
        (note.issued_at AT TIME ZONE 'UTC')::date AS issued, note.currency, note.net, note.tax, note.amount AS gross,
-       note.reason, note.voids, note.issued_at, issuer.name AS issuer, note.invoice_id, note.taxes
+       note.reason, note.voids, note.issued_at, issuer.name AS issuer, note.invoice_id, note.taxes, note.digits
 FROM public.credit_notes AS note JOIN public.invoices AS invoice ON invoice.id = note.invoice_id
 LEFT JOIN radmeter.tenants AS tenant ON tenant.id = coalesce(invoice.tenant_id, invoice.of_tenant_id)
 LEFT JOIN radmeter.issuers AS issuer ON issuer.id = note.issuer_id
 WHERE (%(first)s::date IS NULL OR note.issued_at >= %(first)s::timestamp AT TIME ZONE 'UTC'
        AND note.issued_at < (%(first)s::timestamp + interval '1 month') AT TIME ZONE 'UTC')
-  AND (%(tenants)s::text[] IS NULL OR tenant.name = ANY (%(tenants)s))
+  AND (%(tenants)s::bigint[] IS NULL OR tenant.id = ANY (%(tenants)s))
   AND (%(username)s::text IS NULL OR invoice.username = %(username)s)
   AND (%(number)s::text IS NULL OR note.number = %(number)s)
   AND (%(issuer)s::text IS NULL OR issuer.name = %(issuer)s)
@@ -121,16 +121,14 @@ def documents(
     Raises
     ------
     NotKnown
-        There is no tenant of a name, or no invoice for the user.
+        There is no tenant of a name or number, or no invoice for the user.
     """
-    if tenants:
-        ids(connection, tenants)  # a mistyped name is no tenant without documents
     found = rows(
         connection,
         LIST,
         {
             "period": None if month is None else month.first,
-            "tenants": list(tenants) or None,
+            "tenants": ids(connection, tenants) if tenants else None,
             "username": username,
             "status": status,
             "number": number,
@@ -159,16 +157,14 @@ def credit_notes(
     Raises
     ------
     NotKnown
-        There is no tenant of a name.
+        There is no tenant of a name or number.
     """
-    if tenants:
-        ids(connection, tenants)
     return rows(
         connection,
         CREDITS,
         {
             "first": None if month is None else month.first,
-            "tenants": list(tenants) or None,
+            "tenants": ids(connection, tenants) if tenants else None,
             "username": username,
             "number": number,
             "issuer": issuer,
@@ -221,8 +217,3 @@ def by_currency(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
     for currency, amount in amounts:
         total[currency] = total.get(currency, Decimal(0)) + amount
     return dict(sorted(total.items()))
-
-
-def spoken(total: dict[str, Decimal]) -> str:
-    """Return sums as people read them: ``1,234.50 EUR and 900 JPY``."""
-    return " and ".join(f"{amount:,f} {code}" for code, amount in total.items()) or "nothing"

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from radmeter.billing.rounding import Rounding, rounded, total
+from radmeter.billing.wording import ENGLISH, Language
 
 
 class TaxMode(StrEnum):
@@ -36,12 +37,21 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Money:
-    """The currency of a document, its digits after the point, and how it is rounded."""
+    """The currency of a document, its digits after the point, how it is rounded, and in which language it is said."""
 
     currency: str
     digits: int
     rounding: Rounding = Rounding.HALF_UP
     tax: TaxMode = TaxMode.SUM
+    language: Language = ENGLISH
+
+    def said(self, amount: Fraction | Decimal | int) -> str:
+        """Return an amount in words."""
+        return self.language.money(amount, self.currency, self.digits)
+
+    def result(self, amount: Fraction) -> str:
+        """Return an amount in words, and what it is rounded to if that is another one."""
+        return self.language.result(amount, self.currency, self.digits, self.rounding)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from radmeter.billing import wording
 from radmeter.billing.lines import Line, Money, Tax
 from radmeter.billing.months import Month
 from radmeter.billing.rates import Piece, Rate, Terms, pieces
 from radmeter.billing.rounding import exact, from_units, rounded, total
+from radmeter.billing.wording import Language
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +38,25 @@ class Quantities:
     users_net: Decimal = Decimal(0)
 
 
+class _Units(NamedTuple):
+    """Which units of a month a part has. None: from the first one on; without an end."""
+
+    start: Decimal | None
+    end: Decimal | None
+
+    def said(self, unit: str, words: Language) -> str:
+        """Return it in words."""
+        start, end = (None if each is None else words.number(each) for each in self)
+        form = "range_first" if start is None else "range_from" if end is None else "range_between"
+        return words[form].format(start=start, end=end, unit=unit)
+
+
 class _Part(NamedTuple):
-    """Octets of a piece that have one price. None: they are free (included)."""
+    """Octets of a piece that have one price. None: they are free (included). `units` None: all of them."""
 
     octets: int
     price: Decimal | None
-    range: str
+    units: _Units | None
 
 
 def price_month(
@@ -97,8 +110,8 @@ def _without_rate(piece: Piece, octets: int, tax: Tax, money: Money) -> Iterator
             kind="usage",
             period_start=piece.start,
             period_end=piece.end,
-            description="Usage on days without a rate",
-            arithmetic=f"{wording.octets(octets)} on days on which no rate holds: nothing to pay",
+            description=money.language["line_no_rate"],
+            arithmetic=money.language["how_no_rate"].format(octets=money.language.octets(octets)),
             usage_bytes=octets,
             net=from_units(0, money.digits),
             tax=tax,
@@ -129,9 +142,7 @@ def _parts(piece: Piece, terms: Terms, octets: int) -> Iterator[_Part]:
     """Yield the octets of a piece by their prices. Less than 0 octets belong to the first part."""
     included = threshold(piece, terms, terms.included) if terms.included else 0
     if included:
-        yield _Part(
-            min(octets, included), None, f"the first {wording.number(terms.included or 0)} {terms.unit}"
-        )
+        yield _Part(min(octets, included), None, _Units(None, terms.included))
         if octets <= included:
             return
     starts = [threshold(piece, terms, tier.start) for tier in terms.steps]
@@ -150,24 +161,22 @@ def _parts(piece: Piece, terms: Terms, octets: int) -> Iterator[_Part]:
             position = end
 
 
-def _range(terms: Terms, at: int) -> str:
-    """Return which units a tier has, in words."""
+def _range(terms: Terms, at: int) -> _Units | None:
+    """Return which units a tier has. None: there is only one."""
     if len(terms.steps) == 1:
-        return ""
-    start = wording.number(terms.steps[at].start)
-    if at + 1 == len(terms.steps):
-        return f"from {start} {terms.unit}"
-    return f"from {start} to {wording.number(terms.steps[at + 1].start)} {terms.unit}"
+        return None
+    return _Units(terms.steps[at].start, terms.steps[at + 1].start if at + 1 < len(terms.steps) else None)
 
 
 def _usage(piece: Piece, terms: Terms, octets: int, tax: Tax, money: Money) -> Iterator[Line]:
+    words = money.language
     if octets and not terms.steps:
         yield Line(
             kind="usage",
             period_start=piece.start,
             period_end=piece.end,
-            description="Usage",
-            arithmetic=f"{wording.octets(octets)}: this rate has no price per {terms.unit}",
+            description=words["line_usage"],
+            arithmetic=words["how_no_price"].format(octets=words.octets(octets), unit=terms.unit),
             usage_bytes=octets,
             quantity=exact(Fraction(octets, terms.octets)),
             unit=terms.unit,
@@ -183,25 +192,18 @@ def _usage(piece: Piece, terms: Terms, octets: int, tax: Tax, money: Money) -> I
         volume = Fraction(part.octets, terms.octets)
         price = part.price if part.price is not None else Decimal(0)
         amount = volume * Fraction(price)
-        spoken = f"{wording.octets(part.octets)} / {terms.octets:,} = {wording.number(volume)} {terms.unit}"
-        limits = f"{part.range}{_prorated(piece)}: " if part.range else ""
+        units = None if part.units is None else part.units.said(terms.unit, words)
         if part.price is None:
-            kind, description, costs = "included", "Included volume", "nothing to pay"
+            kind, description = "included", words["line_included"]
         else:
             kind = "usage"
-            description = f"Usage, {part.range}" if part.range else "Usage"
-            costs = (
-                f"x {wording.money(price, money.currency, money.digits)} per {terms.unit} = "
-                f"{wording.result(amount, money.currency, money.digits, money.rounding)}"
-            )
-            if terms.tier_mode == "volume" and terms.tiers:
-                limits = f"all volume at the price {limits}"
+            description = words["line_usage" if units is None else "line_usage_range"].format(range=units)
         yield Line(
             kind=kind,
             period_start=piece.start,
             period_end=piece.end,
             description=description,
-            arithmetic=f"{limits}{spoken}{' ' if part.price is not None else ': '}{costs}",
+            arithmetic=_how(piece, terms, part, units, money),
             usage_bytes=part.octets,
             quantity=exact(volume),
             unit=terms.unit,
@@ -211,23 +213,55 @@ def _usage(piece: Piece, terms: Terms, octets: int, tax: Tax, money: Money) -> I
         )
 
 
-def _prorated(piece: Piece) -> str:
-    return "" if piece.days == piece.month.days else f" x {piece.days} of {piece.month.days} days"
+def _how(piece: Piece, terms: Terms, part: _Part, units: str | None, money: Money) -> str:
+    """Return how the amount of a part comes about."""
+    words = money.language
+    volume = Fraction(part.octets, terms.octets)
+    spoken = words["how_volume"].format(
+        octets=words.octets(part.octets),
+        per=words.whole(terms.octets),
+        volume=words.number(volume),
+        unit=terms.unit,
+    )
+    if part.price is None:
+        spoken = words["how_free"].format(volume=spoken)
+    else:
+        spoken = words["how_price"].format(
+            volume=spoken,
+            price=money.said(part.price),
+            unit=terms.unit,
+            result=money.result(volume * Fraction(part.price)),
+        )
+    if units is None:
+        return spoken
+    form = "how_range_of_all" if part.price is not None and terms.tier_mode == "volume" else "how_range"
+    return words[form].format(range=_prorated(units, piece, words), how=spoken)
+
+
+def _prorated(what: str, piece: Piece, words: Language) -> str:
+    """Return what is a month's with the days of a piece, if that is not the whole month."""
+    if piece.days == piece.month.days:
+        return what
+    return words["how_part"].format(what=what, days=piece.days, month_days=piece.month.days)
 
 
 def _base_fee(piece: Piece, terms: Terms, router_days: int, tax: Tax, money: Money) -> Iterator[Line]:
     if not terms.base_fee or not router_days:
         return
+    words = money.language
     amount = Fraction(terms.base_fee) * router_days / piece.month.days
     yield Line(
         kind="base-fee",
         period_start=piece.start,
         period_end=piece.end,
-        description="Base fee of routers",
-        arithmetic=(
-            f"{router_days:,} {'day' if router_days == 1 else 'days'} of routers x "
-            f"{wording.money(terms.base_fee, money.currency, money.digits)} per router and month / "
-            f"{piece.month.days} days = {wording.result(amount, money.currency, money.digits, money.rounding)}"
+        description=words["line_base_fee"],
+        arithmetic=words["how_base_fee"].format(
+            days=words["how_router_day"]
+            if router_days == 1
+            else words["how_router_days"].format(count=words.whole(router_days)),
+            fee=money.said(terms.base_fee),
+            month_days=piece.month.days,
+            result=money.result(amount),
         ),
         quantity=Decimal(router_days),
         unit="router-day",
@@ -241,17 +275,23 @@ def _base_fee(piece: Piece, terms: Terms, router_days: int, tax: Tax, money: Mon
 def _share(piece: Piece, terms: Terms, users_net: Decimal, tax: Tax, money: Money) -> Iterator[Line]:
     if not terms.share or not users_net:
         return
+    words = money.language
     amount = Fraction(users_net) * Fraction(terms.share) / 100 * piece.days / piece.month.days
     whole = piece.days == piece.month.days
     yield Line(
         kind="share",
         period_start=piece.start,
         period_end=piece.end,
-        description="Share of what users pay",
-        arithmetic=(
-            f"{wording.number(terms.share)} % of {wording.money(users_net, money.currency, money.digits)}, the "
-            f"net of what users are billed for {piece.month},{_prorated(piece)} "
-            f"= {wording.result(amount, money.currency, money.digits, money.rounding)}"
+        description=words["line_share"],
+        arithmetic=words["how_equals"].format(
+            what=_prorated(
+                words["how_share"].format(
+                    percent=words.number(terms.share), users_net=money.said(users_net), month=piece.month
+                ),
+                piece,
+                words,
+            ),
+            result=money.result(amount),
         ),
         quantity=exact(Fraction(users_net) * (1 if whole else piece.days)),
         unit=money.currency,
@@ -263,6 +303,7 @@ def _share(piece: Piece, terms: Terms, users_net: Decimal, tax: Tax, money: Mone
 
 
 def _bounds(piece: Piece, terms: Terms, before: Decimal, tax: Tax, money: Money) -> Iterator[Line]:
+    words = money.language
     for kind, bound in (("minimum", terms.minimum), ("maximum", terms.maximum)):
         if bound is None:
             continue
@@ -270,17 +311,15 @@ def _bounds(piece: Piece, terms: Terms, before: Decimal, tax: Tax, money: Money)
         wanted = rounded(amount, money.digits, money.rounding)
         if not (before < wanted if kind == "minimum" else before > wanted):
             continue
-        part = f" x {piece.days} / {piece.month.days} days" if piece.days != piece.month.days else ""
+        spoken = words["how_equals"].format(
+            what=_prorated(money.said(bound), piece, words), result=money.result(amount)
+        )
         yield Line(
             kind=kind,
             period_start=piece.start,
             period_end=piece.end,
-            description=f"{'Up' if kind == 'minimum' else 'Down'} to the {kind} of the month",
-            arithmetic=(
-                f"{kind} {wording.money(bound, money.currency, money.digits)}{part} = "
-                f"{wording.result(amount, money.currency, money.digits, money.rounding)}; less the lines so far, "
-                f"{wording.money(before, money.currency, money.digits)}"
-            ),
+            description=words[f"line_{kind}"],
+            arithmetic=words[f"how_{kind}"].format(bound=spoken, before=money.said(before)),
             net=total([wanted, before.copy_negate()], money.digits),
             tax=tax,
         )

@@ -10,8 +10,9 @@ from radmeter.billing.months import Month
 from radmeter.billing.rates import BadTerms, Rate, terms
 from radmeter.billing.settings import BillingSettings
 from radmeter.database.connection import Connection
-from radmeter.database.views import NotKnown, Row, rows
+from radmeter.database.views import Row, rows
 from radmeter.errors import StoreError
+from radmeter.routers.tenants import ids
 
 # With a currency, and a rate or a router before the end of the month; or any that is named.
 TENANTS = """
@@ -26,7 +27,7 @@ CROSS JOIN LATERAL (
            count(*) FILTER (WHERE EXISTS (SELECT FROM public.invoices AS invoice
                                           WHERE invoice.close_id = run.id AND invoice.status = 'void')) AS void
     FROM radmeter.billing_close AS run WHERE run.tenant_id = tenant.id AND run.period = %(period)s) AS closed
-WHERE %(names)s::text[] IS NULL OR tenant.name = ANY (%(names)s)
+WHERE %(tenants)s::bigint[] IS NULL OR tenant.id = ANY (%(tenants)s)
 ORDER BY tenant.name"""
 ISSUERS = "SELECT id, name, legal_name, address, tax_id FROM radmeter.issuers"
 RATES = """
@@ -140,13 +141,15 @@ def choose(connection: Connection, month: Month, names: Sequence[str]) -> Choice
     Raises
     ------
     NotKnown
-        There is no tenant of a name.
+        There is no tenant of a name or number.
     StoreError
         A tenant that is named has no currency.
     """
-    found = rows(connection, TENANTS, {"period": month.first, "end": month.end, "names": list(names) or None})
-    if unknown := sorted({*names} - {row["name"] for row in found}):
-        raise NotKnown(f"there is no tenant {unknown[0]!r}: `radmeter tenants list` lists them")
+    found = rows(
+        connection,
+        TENANTS,
+        {"period": month.first, "end": month.end, "tenants": ids(connection, names) if names else None},
+    )
     if names and (bare := [row["name"] for row in found if row["currency"] is None]):
         raise StoreError(
             f"the tenant {bare[0]!r} has no currency: set it, such as `radmeter tenants set {bare[0]!r} --currency EUR`"

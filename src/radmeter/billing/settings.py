@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Self
 
 from radmeter.billing.lines import Money, TaxMode
 from radmeter.billing.rounding import Rounding
+from radmeter.billing.wording import language_of
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.database.views import Row, rows
 
@@ -38,9 +39,15 @@ class BillingSettings(NamedTuple):
             users_tax_rule=values["users_tax_rule"],
         )
 
-    def money(self, currency: str, digits: int) -> Money:
-        """Return how amounts of a currency are rounded."""
-        return Money(currency=currency, digits=digits, rounding=self.rounding, tax=self.tax)
+    def money(self, currency: str, digits: int, language: str) -> Money:
+        """Return how amounts of a currency are rounded and said. Another language than those we know is English."""
+        return Money(
+            currency=currency,
+            digits=digits,
+            rounding=self.rounding,
+            tax=self.tax,
+            language=language_of(language)[0],
+        )
 
     def as_json(self) -> str:
         """Return them as they are kept with a closed month."""

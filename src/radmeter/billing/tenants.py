@@ -3,16 +3,17 @@
 import datetime
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from radmeter.billing.currencies import currency
 from radmeter.billing.rates import Terms, as_json
 from radmeter.database import views
 from radmeter.database.connection import Connection
-from radmeter.database.views import NotKnown, Row
+from radmeter.database.views import Row
 from radmeter.errors import ConfigurationError
 from radmeter.quotas.calls import call
+from radmeter.routers.tenants import ids
 
 ROLE = "radmeter_billing"
 # What takes a value away.
@@ -37,9 +38,7 @@ LEFT JOIN (SELECT tenant_id, count(*) AS users FROM public.subscribers
            GROUP BY tenant_id) AS users
     ON users.tenant_id = tenant.id"""
 IN_ORDER = f"{LIST} WHERE %(retired)s OR tenant.retired_at IS NULL ORDER BY tenant.name"
-NAMED = f"""{LIST}
-WHERE tenant.name = %(name)s OR %(number)s AND tenant.id::text = %(name)s
-ORDER BY tenant.name = %(name)s DESC LIMIT 1"""
+ONE = f"{LIST} WHERE tenant.id = %(id)s"
 RATES = """
 SELECT rate.from_day, lead(rate.from_day) OVER (ORDER BY rate.from_day) AS until_day, rate.terms, rate.changed_at
 FROM radmeter.tenant_rates AS rate WHERE rate.tenant_id = %(id)s ORDER BY rate.from_day"""
@@ -53,8 +52,6 @@ FROM (SELECT router_id, from_day, tenant_id,
       WHERE router_id IN (SELECT router_id FROM radmeter.router_tenant WHERE tenant_id = %(id)s)) AS each
 JOIN radmeter.router_list AS router ON router.id = each.router_id
 WHERE each.tenant_id = %(id)s ORDER BY each.from_day, each.router_id"""
-
-IDS = "SELECT name, id FROM radmeter.tenants WHERE name = ANY (%(names)s)"
 
 
 class BadValue(ConfigurationError):
@@ -156,18 +153,8 @@ def list_tenants(connection: Connection, *, retired: bool) -> list[Row]:
 
 def find(connection: Connection, text: str) -> Row:
     """Return a tenant by its name or number. Raises NotKnown if there is none."""
-    number = re.fullmatch(r"[1-9][0-9]{0,17}", text) is not None
-    found = views.rows(connection, NAMED, {"name": text, "number": number})
-    if not found:
-        raise NotKnown(f"there is no tenant {text!r}: `radmeter tenants list` lists them")
-    return found[0]
-
-
-def ids(connection: Connection, names: Collection[str]) -> dict[str, int]:
-    """Return the ids of tenants by their names. Raises NotKnown if there is none of a name, written exactly so."""
-    found = {row["name"]: int(row["id"]) for row in views.rows(connection, IDS, {"names": list(names)})}
-    if unknown := sorted({*names} - found.keys()):
-        raise NotKnown(f"there is no tenant {unknown[0]!r}: `radmeter tenants list` lists them")
+    (tenant_id,) = ids(connection, [text])
+    (found,) = views.rows(connection, ONE, {"id": tenant_id})
     return found
 
 

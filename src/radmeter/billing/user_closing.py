@@ -48,8 +48,9 @@ FROM radmeter.plan_prices AS price LEFT JOIN public.plans AS plan ON plan.id = p
 WHERE price.plan_id IN (SELECT known.plan_id FROM radmeter.plan_prices AS known WHERE known.price > 0)
 ORDER BY price.plan_id, price.at"""
 HISTORY = """
-SELECT username, plan_id, at, held, main, tenant_id, together, id FROM radmeter.plan_history
-WHERE plan_id = ANY (%(plans)s) AND at < %(until)s ORDER BY username, plan_id, at, id"""
+SELECT username, plan_id, at, held, main, tenant_id, together, id, renamed FROM radmeter.plan_history
+WHERE plan_id = ANY (%(plans)s) AND at < %(until)s AND (%(only)s::text IS NULL OR username = %(only)s)
+ORDER BY username, plan_id, at, id"""
 # Those that no document bills, unless it is void. The zone is that of the user's plan of then, and so is the tenant.
 # Who had a top-up before he had a plan is taken for what he was first.
 TOP_UPS = """
@@ -64,7 +65,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT price.timezone FROM radmeter.plan_prices AS price
     WHERE price.plan_id = had.plan_id AND price.at <= top_up.added_at ORDER BY price.at DESC LIMIT 1) AS plan ON true
-WHERE top_up.price > 0 AND top_up.added_at < %(until)s AND NOT EXISTS (
+WHERE top_up.price > 0 AND top_up.added_at < %(until)s AND (%(only)s::text IS NULL OR top_up.username = %(only)s)
+  AND NOT EXISTS (
     SELECT FROM public.invoice_lines AS line JOIN public.invoices AS invoice ON invoice.id = line.invoice_id
     WHERE line.top_up_id = top_up.id AND invoice.status <> 'void')
 ORDER BY top_up.username, top_up.added_at, top_up.id"""
@@ -80,7 +82,8 @@ VOIDED = """
 SELECT DISTINCT invoice.username, invoice.of_tenant_id, date_trunc('month', line.period_start::timestamp)::date
 FROM public.invoices AS invoice JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id
 WHERE invoice.status = 'void' AND invoice.username IS NOT NULL AND line.top_up_id IS NULL
-  AND NOT line.detail ? 'given' AND line.period_start < %(first)s"""
+  AND NOT line.detail ? 'given' AND line.period_start < %(first)s
+  AND (%(only)s::text IS NULL OR invoice.username = %(only)s)"""
 BILLED = """
 SELECT wanted.username, wanted.tenant_id, wanted.month, invoice.currency, line.tax_rate, line.tax_rule, sum(line.net)
 FROM unnest(%(usernames)s::text[], %(tenants)s::bigint[], %(months)s::date[]) AS wanted (username, tenant_id, month)
@@ -101,7 +104,7 @@ class Users(NamedTuple):
     notes: list[str]
 
 
-class _Payer(NamedTuple):
+class Payer(NamedTuple):
     """In what a user pays, and whose user it is."""
 
     money: Money
@@ -124,21 +127,21 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
     ).fetchall()
     closed = {Month(first) for (first,) in connection.execute(CLOSED_MONTHS, (month.first,))}
     tax = Tax(settings.users_tax_rate, settings.users_tax_rule)
-    payers = _Payers(connection, settings)
-    plans = _Plans(connection, month)
+    payers = Payers(connection, settings)
+    plans = Plans(connection, month)
     top_ups: dict[str, list[TopUp]] = defaultdict(list)
-    for row in rows(connection, TOP_UPS, {"until": month.end + MARGIN}):
+    for row in rows(connection, TOP_UPS, {"until": month.end + MARGIN, "only": None}):
         if Month.of(row["day"]) in closed:
             top_ups[row["username"]].append(
                 TopUp(
                     id=row["id"],
                     day=row["day"],
-                    description=f"{row['bytes']:,} octets",
+                    octets=row["bytes"],
                     price=row["price"],
                     tenant=row["tenant_id"],
                 )
             )
-    again = _Again(connection, month)
+    again = Again(connection, month)
     issuers = recipients.issuers(connection)
     restored = set(connection.execute(RESTORED, (month.first,)).fetchall())
     drafts: list[Draft] = []
@@ -217,28 +220,29 @@ def _in_order(tenants: set[int | None]) -> list[int | None]:
     return sorted(tenants, key=lambda each: each or 0)
 
 
-class _Payers:
+class Payers:
     """Who pays in which currency: users of a tenant in the tenant's."""
 
     def __init__(self, connection: Connection, settings: BillingSettings) -> None:
+        """Read the tenants, and the currency of users without one."""
         self._tenants = {row["id"]: row for row in rows(connection, TENANTS)}
         ((issuer_id,),) = connection.execute(DEFAULT_ISSUER).fetchall()
         ((zone,),) = connection.execute("SELECT radmeter.setting_value('timezone')").fetchall()
         self._settings = settings
-        self._own: _Payer | None = None
+        self._own: Payer | None = None
         if settings.currency is not None:
             known = currency(settings.currency)
-            self._own = _Payer(settings.money(known.code, known.digits), issuer_id, None, "en", zone)
+            self._own = Payer(settings.money(known.code, known.digits, "en"), issuer_id, None, "en", zone)
 
-    def of(self, tenant_id: int | None) -> _Payer | None:
+    def of(self, tenant_id: int | None) -> Payer | None:
         """Return in what users of a tenant pay; None: no currency is known."""
         if tenant_id is None:
             return self._own
         tenant = self._tenants[tenant_id]
         if tenant["currency"] is None:
             return None
-        return _Payer(
-            self._settings.money(tenant["currency"], tenant["digits"]),
+        return Payer(
+            self._settings.money(tenant["currency"], tenant["digits"], tenant["language"]),
             tenant["issuer_id"],
             tenant_id,
             tenant["language"],
@@ -246,10 +250,11 @@ class _Payers:
         )
 
 
-class _Plans:
+class Plans:
     """Which plans users had, and what each cost. Most users have the same: their lines are made once."""
 
-    def __init__(self, connection: Connection, month: Month) -> None:
+    def __init__(self, connection: Connection, month: Month, only: str | None = None) -> None:
+        """Read what users, or only one, had until the end of a month."""
         self._names: dict[int, str] = {}
         self._prices: dict[int, list[Price]] = defaultdict(list)
         for row in rows(connection, PLANS):
@@ -260,7 +265,7 @@ class _Plans:
             self._names[row["id"]] = row["name"]
         self.held: dict[str, dict[int, list[Change]]] = defaultdict(dict)
         history = connection.execute(
-            HISTORY, {"plans": list(self._prices), "until": month.end + MARGIN}
+            HISTORY, {"plans": list(self._prices), "until": month.end + MARGIN, "only": only}
         ).fetchall()
         for username, plan_id, *change in history:
             self.held[username].setdefault(plan_id, []).append(Change(*change))
@@ -271,6 +276,11 @@ class _Plans:
         }
         self._billed = {Given(*row) for row in connection.execute(GIVEN)}
         self._made: dict[tuple[int, Changes, Month, int | None, Tax, Money], list[Line]] = {}
+
+    def end(self, username: str, at: datetime.datetime) -> None:
+        """Let a user have lost all plans at an instant: what comes after it is not asked."""
+        for changes in self.held.get(username, {}).values():
+            changes += [Change(at, False, main) for main in (True, False)]
 
     def tenants(self, username: str, month: Month) -> set[int | None]:
         """Return whose user somebody may have been in a month, with a plan."""
@@ -324,16 +334,17 @@ def _since(changes: Sequence[Change], month: Month) -> Changes:
     return (
         *(Change(at, True, main, tenant) for main in sorted(before) if before[main]),
         # Without what says which event it is: users who got a plan at once share the lines.
-        *(change._replace(together=None, id=0) for change in changes if change.at >= begin),
+        *(change._replace(together=None, id=0, renamed=False) for change in changes if change.at >= begin),
     )
 
 
-class _Again:
+class Again:
     """Months of plans that only void documents have billed, and what others have billed for them."""
 
-    def __init__(self, connection: Connection, month: Month) -> None:
+    def __init__(self, connection: Connection, month: Month, only: str | None = None) -> None:
+        """Read those before a month, of all users or only of one."""
         self.months: dict[tuple[str, int | None], list[Month]] = defaultdict(list)
-        for username, tenant_id, first in connection.execute(VOIDED, {"first": month.first}):
+        for username, tenant_id, first in connection.execute(VOIDED, {"first": month.first, "only": only}):
             self.months[username, tenant_id].append(Month(first))
         self.usernames = {username for username, _ in self.months}
         wanted = [(*whose, each.first) for whose, some in self.months.items() for each in some]

@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from radmeter.billing import wording
 from radmeter.billing.lines import Given, Line, Money, Tax
 from radmeter.billing.months import DAY, Month
 from radmeter.billing.rounding import rounded
@@ -25,7 +24,8 @@ class Change(NamedTuple):
     """A user got a plan, or lost it: a row of radmeter.plan_history.
 
     A plan can be held as the main one and as a further one at once. It is held while either is. `tenant`: whose user it
-    is from then on, if the plan was got. Changes with the same `together` are one change.
+    is from then on, if the plan was got. Changes with the same `together` are one change. `renamed`: the user had it
+    before, under another name.
     """
 
     at: datetime.datetime
@@ -34,6 +34,7 @@ class Change(NamedTuple):
     tenant: int | None = None
     together: datetime.datetime | None = None
     id: int = 0
+    renamed: bool = False
 
 
 class Price(NamedTuple):
@@ -86,7 +87,7 @@ class TopUp:
 
     id: int
     day: datetime.date
-    description: str
+    octets: int
     price: Decimal
     tenant: int | None = None
 
@@ -138,6 +139,7 @@ def given(plan: Plan, wanted: Collection[Month], billed: Collection[Given] = ())
         for _, change in changes:
             holding[change.main] = change.held
             got = change if change.held else got
+            before = before or change.renamed
         if before or not any(holding.values()) or got is None:
             continue
         event = Given(got.id, got.at)
@@ -209,19 +211,22 @@ def _line(plan: Plan, part: Held, month: Month, tax: Tax, money: Money) -> Line:
         "one-time": (1, 1, "plan"),
     }[part.period]
     amount = Fraction(part.price) * quantity / per
-    price = wording.money(part.price, money.currency, money.digits)
-    span = {
-        "monthly": f"per month x {days} of {month.days} days",
-        "weekly": f"per week x {days} / {DAYS_OF_A_WEEK} days",
-        "daily": f"per day x {days} {'day' if days == 1 else 'days'}",
-        "one-time": "once",
-    }[part.period]
+    words = money.language
+    spoken = {
+        "price": money.said(part.price),
+        "days": days,
+        "month_days": month.days,
+        "week_days": DAYS_OF_A_WEEK,
+        "result": money.result(amount),
+    }
+    if part.period == "daily":
+        spoken["days"] = words["one_day"] if days == 1 else words["many_days"].format(count=days)
     return Line(
         kind="plan",
         period_start=part.start,
         period_end=part.end,
-        description=f"Plan {plan.name}",
-        arithmetic=f"{price} {span} = {wording.result(amount, money.currency, money.digits, money.rounding)}",
+        description=words["line_plan"].format(name=plan.name),
+        arithmetic=words[f"how_{part.period}"].format(**spoken),
         quantity=Decimal(quantity),
         unit=unit,
         unit_price=part.price,
@@ -235,12 +240,13 @@ def _line(plan: Plan, part: Held, month: Month, tax: Tax, money: Money) -> Line:
 def top_up_line(top_up: TopUp, tax: Tax, money: Money, *, adjusts: bool = False) -> Line:
     """Return the line of a top-up: its whole price, on the day on which it was added."""
     amount = Fraction(top_up.price)
+    words = money.language
     return Line(
         kind="top-up",
         period_start=top_up.day,
         period_end=top_up.day + DAY,
-        description=f"Top-up {top_up.description}",
-        arithmetic=f"1 top-up x {wording.result(amount, money.currency, money.digits, money.rounding)}",
+        description=words["line_top_up"].format(octets=words.octets(top_up.octets)),
+        arithmetic=words["how_top_up"].format(result=money.result(amount)),
         quantity=Decimal(1),
         unit="top-up",
         unit_price=top_up.price,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from radmeter.billing.lines import Line, Money, Totals
 from radmeter.billing.rates import Rate, canonical
+from radmeter.billing.wording import ENGLISH
 from radmeter.database.connection import Connection
 from radmeter.errors import StoreError
 
@@ -73,9 +74,10 @@ def _chunks(drafts: Iterable[Draft]) -> Iterator[list[Draft]]:
 
 def _document(draft: Draft) -> dict[str, Any]:
     if abs(draft.totals.gross) >= LARGEST:
+        amount = ENGLISH.money(draft.totals.gross, draft.money.currency, draft.money.digits)
         whose = "user" if draft.username is not None else "tenant"
         raise StoreError(
-            f"the {whose} {draft.recipient['name']!r} would pay {draft.totals.gross:f} {draft.money.currency}, which "
+            f"the {whose} {draft.recipient['name']!r} would pay {amount}, which "
             "no document can have: look at the price and the octets"
         )
     return {

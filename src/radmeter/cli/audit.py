@@ -1,20 +1,21 @@
 """`radmeter audit list|verify|head`: what people changed by hand, and the chain that shows a removed line."""
 
 import datetime
+import json
 from typing import Any
 
 import click
 
 from radmeter import output, waits
 from radmeter.cli import times
-from radmeter.cli.common import TEXT, emit, list_options, reading_database, with_settings
+from radmeter.cli.common import TEXT, emit, is_short, list_options, reading_database, with_settings
 from radmeter.cli.groups import group
 from radmeter.cli.since import Since
 from radmeter.config import Settings
 from radmeter.units import counted
 
 COLUMNS = ("id", "at", "who", "operator", "action", "detail")
-SHORT = ("id", "at", "who", "action", "detail")
+SHORT = ("id", "at", "who", "action", "changes")
 FAULTS = ("position", "audit_id", "fault", "at", "action")
 LARGEST_ID = 2**63 - 1
 
@@ -58,13 +59,21 @@ def list_(
     before: int | None,
     output_format: str,
 ) -> None:
-    """List lines of audit_log, the latest first."""
+    """List lines of audit_log, the latest first: who did what, and which values changed.
+
+    who is the login name of the operator, else the role of the database. json and csv have the whole detail.
+    """
     from radmeter.database.audit_chain import lines
+    from radmeter.database.audit_words import words
     from radmeter.database.views import reading
 
     with reading_database(settings) as dsn, reading(dsn) as connection:
         times.use_zone(connection)
         found, more = lines(connection, since=since, action=action, before=before, limit=limit)
+    if output_format == "table":
+        found = [{**row, "changes": words(json.loads(row["detail"]))} for row in found]
+    if is_short(output_format):
+        found = [{**row, "who": row["operator"] or row["who"]} for row in found]
     emit(found, output_format, columns=COLUMNS, short=SHORT)
     if more:
         output.say(f"There are more: go on with --before {found[-1]['id']}", err=True)

@@ -81,8 +81,8 @@ Exit codes:
 @click.option(
     "--redo", is_flag=True, help="Recompute the counters of --from .. --to, and correct those that differ."
 )
-@click.option("--from", "first_day", type=DAY, metavar="DATE", help="With --redo: the first day.")
-@click.option("--to", "last_day", type=DAY, metavar="DATE", help="With --redo: the last day.")
+@click.option("--from", "first_day", type=DAY, metavar="DAY", help="With --redo: the first day.")
+@click.option("--to", "last_day", type=DAY, metavar="DAY", help="With --redo: the last day.")
 @click.option(
     "--rejected",
     "show_rejected",

@@ -17,7 +17,17 @@ from radmeter.units import counted
 if TYPE_CHECKING:
     from radmeter.billing.months import Month
 
-WHAT = ("invoices", "lines", "credit-notes", "router-days", "user-periods", "sessions")
+WHAT = (
+    "invoices",
+    "lines",
+    "credit-notes",
+    "credit-note-lines",
+    "router-days",
+    "user-periods",
+    "sessions",
+)
+# What has a day of issue.
+DOCUMENTS = WHAT[:4]
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 # The package that a format needs, and the extra that brings it.
 PACKAGES = {"parquet": ("pyarrow", "archive"), "xlsx": ("xlsxwriter", "billing")}
@@ -43,6 +53,8 @@ Examples:
       --format csv -o acme.csv
   radmeter billing export --period 2026-10 --what lines --format csv \\
       --delimiter semicolon --decimal-comma --bom -o lines.csv
+  radmeter billing export --period 2026-11 --what invoices --by issue \\
+      --format csv -o issued.csv
   radmeter billing export --from 2026-10-01 --to 2026-12-31 \\
       --what router-days --format jsonl -o - | gzip >days.jsonl.gz
 
@@ -55,10 +67,16 @@ Exit codes:
 """,
 )
 @click.option("--period", type=CALENDAR_MONTH, metavar="MONTH", help="The month, such as 2026-10.")
-@click.option("--from", "first", type=DAY, metavar="DATE", help="The first day.  [default: of the month]")
-@click.option("--to", "last", type=DAY, metavar="DATE", help="The last day.  [default: of the month]")
-@click.option("--tenant", type=TEXT, metavar="NAME", help="Only what is this tenant's.")
-@click.option("--what", type=click.Choice(WHAT), required=True, help="Which rows.")
+@click.option("--from", "first", type=DAY, metavar="DAY", help="The first day.  [default: of the month]")
+@click.option("--to", "last", type=DAY, metavar="DAY", help="The last day.  [default: of the month]")
+@click.option("--tenant", type=TEXT, metavar="TENANT", help="Only what is this tenant's, by name or number.")
+@click.option("--what", type=click.Choice(WHAT), metavar="WHAT", required=True, help="Which rows: see above.")
+@click.option(
+    "--by",
+    type=click.Choice(["period", "issue"]),
+    help="Of documents: period takes those whose period begins on the days, issue those issued on them (UTC).  "
+    "[default: period; credit notes are always by issue]",
+)
 @click.option(
     "--format",
     "form",
@@ -102,6 +120,7 @@ def export(
     last: datetime.datetime | None,
     tenant: str | None,
     what: str,
+    by: str | None,
     form: str | None,
     file: Path,
     manifest: Path | None,
@@ -117,19 +136,26 @@ def export(
     SHA-256, and what each column means.
 
     \b
-    invoices      documents that begin in the month, drafts and void ones too
-    lines         their lines, with the arithmetic
-    credit-notes  those issued in the month (UTC)
-    router-days   what routers counted, by day, and whose they were
-    user-periods  quota periods of users that begin in the month
-    sessions      those online in the month, with the octets of its days
+    invoices           documents that begin in the month, drafts and void ones
+                       too; with --by issue those issued in it (UTC)
+    lines              their lines, with the arithmetic
+    credit-notes       those issued in the month (UTC)
+    credit-note-lines  their lines
+    router-days        what routers counted, by day, and whose they were
+    user-periods       quota periods of users that begin in the month
+    sessions           those online in the month, with the octets of its days
 
-    It only reads, and may read from a standby. A month that is not closed may still change: a note says so.
+    It only reads, and may read from a standby. A month that is not closed, or by issue not over, may still
+    change: a note says so.
     """
     is_stdout = str(file) == "-"
     form = _format(form, file)
     if form != "csv" and (delimiter or decimal_comma or bom or raw):
         raise click.UsageError("--delimiter, --decimal-comma, --bom and --raw go with --format csv")
+    if by == "issue" and what not in DOCUMENTS:
+        raise click.UsageError(f"--by issue is of documents: {what} have no day of issue")
+    if by == "period" and what.startswith("credit-note"):
+        raise click.UsageError("credit notes have no period: they are always by issue")
     delimiter = delimiter or (";" if decimal_comma else ",")
     if decimal_comma and delimiter == ",":
         raise click.UsageError("--decimal-comma needs another delimiter than the comma")
@@ -160,7 +186,12 @@ def export(
         done = export(
             connection,
             TABLES[what],
-            Asked(first=days[0], last=days[1], tenant=tenant),
+            Asked(
+                first=days[0],
+                last=days[1],
+                tenant=tenant,
+                by_issue=by == "issue" or what.startswith("credit-note"),
+            ),
             Style(format=form, delimiter=delimiter, decimal_comma=decimal_comma, bom=bom, raw=raw),
             target,
             None if is_stdout else file.name,

@@ -104,6 +104,11 @@ Exit codes:
     "--even-open", is_flag=True, help="Erase open sessions too. Their later packets count for the pseudonym."
 )
 @click.option(
+    "--unbilled-too",
+    is_flag=True,
+    help="Erase also if days of plans or top-ups are not billed yet. Nobody knows then who owes them.",
+)
+@click.option(
     "--format",
     "output_format",
     type=click.Choice(["text", "json"]),
@@ -112,24 +117,36 @@ Exit codes:
     help="text for people; json for programs.",
 )
 @with_settings("state", "dsn", "journal")
-def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_format: str) -> None:
+def erase(
+    settings: Settings, user: str, yes: bool, even_open: bool, unbilled_too: bool, output_format: str
+) -> None:
     """Replace the user name USER by a random pseudonym, and clear what else identifies the person.
 
     Sessions lose their session id, calling station id, framed addresses, NAS port, realm, connect info and class.
     Octets, days, routers and totals stay exact, and packets are counted meanwhile. Nobody can compute the pseudonym
     from the name, and no table keeps both. Invoices keep the name: tax law demands it.
 
-    A user with open sessions is refused without --even-open. Files are not changed: archives, journal segments, detail
+    A user with open sessions is refused without --even-open, and one whose plans or top-ups are not billed yet without
+    --unbilled-too. Files are not changed: archives, journal segments, detail
     files, backups. A restored archive, a replayed detail file or a new session brings the name back: run the command
     again then.
     """
+    from radmeter.billing import unbilled
     from radmeter.database.operator import connect_as_operator
+    from radmeter.errors import StoreError
     from radmeter.people import erasure, traces
 
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         rows = _rows(settings, connection, user)
-        if not rows and traces.erasure_began(connection, user) is None:
+        began = traces.erasure_began(connection, user)
+        if not rows and began is None:
             raise _nothing(user)
+        # An erasure that goes on was asked before.
+        lost = unbilled.unbilled(connection, user) if began is None else None
+        if lost is not None:
+            if not unbilled_too:
+                raise StoreError(unbilled.refusal(lost))
+            output.say(f"note: no document bills {lost} yet, and nobody will know who owes it", err=True)
         own = traces.subscriber_columns(connection)
         if not yes:
             _emit_traces(rows, "table")

@@ -8,6 +8,7 @@ from radmeter import output
 from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
+    Figure,
     Row,
     emit,
     emit_json,
@@ -52,7 +53,7 @@ COLUMNS = (
     "users",
     "retired_at",
 )
-SHORT = ("name", "quota_type", "quota_bytes", "speed_down", "speed_up", "users", "status")
+SHORT = ("name", "price", "quota_type", "quota_bytes", "speed_down", "speed_up", "users", "status")
 LABELS = {
     "quota_type": "period",
     "quota_bytes": "quota",
@@ -212,7 +213,10 @@ def add(settings: Settings, name: str, tiers: tuple[str, ...], **given: str | No
 @list_options
 @with_settings("state", "dsn", "read_dsn")
 def list_(settings: Settings, retired: bool, output_format: str) -> None:
-    """List plans by name. A dash means no limit. users counts those who have the plan, also as a further one."""
+    """List plans by name. A dash means no limit. users counts those who have the plan, also as a further one.
+
+    price is per period, before tax, in the currency of who pays: that of the user's tenant, else the installation's.
+    """
     from radmeter.database.views import reading
     from radmeter.quotas import plans as read
 
@@ -342,6 +346,7 @@ def summary(plan: Row) -> str:
 
 def _shown(row: Row, output_format: str = "table") -> Row:
     """Return a plan for a table, with speeds and spans as people write them; for CSV only the tiers are text."""
+    from radmeter.billing.wording import ENGLISH
     from radmeter.quotas.amounts import shown_octets, shown_speed
 
     table = output_format == "table"
@@ -357,6 +362,8 @@ def _shown(row: Row, output_format: str = "table") -> Row:
     ]
     shown = {**row, "tiers": (", " if table else " ").join(tiers) or None}
     if table:
+        # How many digits it has depends on who pays.
+        shown["price"] = Figure(ENGLISH.number(row["price"], 2 if row["price"] % 1 else 0))
         shown["anchor_day"] = row["anchor_day"] or "joined"
         shown = readable(shown, SPANS)
     return shown

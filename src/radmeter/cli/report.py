@@ -1,6 +1,7 @@
 """`radmeter report`: usage by day, week or month; who used the most; months compared; what is to be expected."""
 
 import datetime
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -12,6 +13,7 @@ from radmeter import output
 from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
+    Figure,
     Row,
     emit,
     emit_one,
@@ -25,7 +27,7 @@ from radmeter.cli.months import CALENDAR_MONTH, DAY
 from radmeter.config import Settings
 from radmeter.durable_files import write_durably
 from radmeter.errors import StoreError
-from radmeter.units import counted, human_bytes
+from radmeter.units import VOLUMES, counted, in_unit
 
 if TYPE_CHECKING:
     from radmeter.billing.months import Month
@@ -57,6 +59,12 @@ FORECAST = (
 )
 
 
+# Rates are per GB if nothing else is said.
+UNIT = "GB"
+# The sentences of the method are read on any terminal.
+SCREEN = 80
+
+
 @group(epilog="Example: radmeter report usage --router lobby --by week")
 def report() -> None:
     """Show usage by day, week or month, who used the most, months compared, and a forecast."""
@@ -74,12 +82,37 @@ def _subject_options(function: F) -> F:
 
     command: Any = wrapper
     for option, metavar, help_text in (
-        ("--tenant", "NAME", "A tenant: all its routers, each on the days on which it was the tenant's."),
+        (
+            "--tenant",
+            "TENANT",
+            "A tenant, by name or number: all its routers, each on the days on which it was the tenant's.",
+        ),
         ("--user", "NAME", "A user."),
         ("--router", "NAME|MAC|#ID", "A router."),
     ):
         command = click.option(option, type=TEXT, metavar=metavar, help=help_text)(command)
     return cast(F, command)
+
+
+unit_option = click.option(
+    "--unit",
+    type=click.Choice(list(VOLUMES)),
+    help="In which volumes are shown: GB is 10^9 octets, GiB 2^30. json and csv have octets.  "
+    "[default: with --tenant that of its rate, else GB]",
+)
+
+
+def _in_unit(rows: Sequence[Row], unit: str, output_format: str) -> list[Row]:
+    """Return rows for a table with their volumes in a unit."""
+    if output_format != "table":
+        return list(rows)
+    return [
+        {
+            name: Figure(in_unit(value, unit)) if "bytes" in name.split("_") and value is not None else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def _span_options(function: F) -> F:
@@ -89,7 +122,7 @@ def _span_options(function: F) -> F:
         ("--to", "last", "The last day.  [default: today]"),
         ("--from", "first", "The first day.  [default: the first of the last day's month]"),
     ):
-        command = click.option(option, name, type=DAY, metavar="DATE", help=help_text)(command)
+        command = click.option(option, name, type=DAY, metavar="DAY", help=help_text)(command)
     return cast(F, command)
 
 
@@ -128,6 +161,7 @@ Examples:
     metavar="FILE",
     help="Also write a chart: .svg, or .png, which needs radmeter[billing].",
 )
+@unit_option
 @list_options
 @with_settings("state", "dsn", "read_dsn")
 def usage(
@@ -137,6 +171,7 @@ def usage(
     last: datetime.datetime | None,
     by: str,
     plot: Path | None,
+    unit: str | None,
     output_format: str,
 ) -> None:
     """Show the usage of a router, a user or a tenant by day, week or month.
@@ -159,12 +194,24 @@ def usage(
         begin, end = _span(first, last, subject.today)
         rows = spans.added_up(subject.days(connection, begin, end), begin, end, by)
     _note_limits(subject, begin)
-    total = human_bytes(sum(row["bytes_total"] for row in rows))
+    shown_in = unit or subject.unit or UNIT
+    total = in_unit(sum(row["bytes_total"] for row in rows), shown_in)
     title = f"{subject.shown}: {total} from {begin} to {end}, days in {subject.days_in}"
     if plot is not None:
         svg = plotting.chart(rows, by, f"{subject.shown} by {by}, {begin} to {end}")
         write_durably(plot, svg.encode() if plot.suffix.lower() == ".svg" else plotting.as_png(svg))
-    emit(rows, output_format, columns=USAGE_COLUMNS, title=title)
+    # For people a day has one date. The last day of a week or a month is in it.
+    days = ("day",) if by == "day" else ("from_day", "to_day")
+    named_days = [
+        {**row, "day": row["first"], "from_day": row["first"], "to_day": row["last"]} for row in rows
+    ]
+    emit(
+        _in_unit(named_days, shown_in, output_format),
+        output_format,
+        columns=USAGE_COLUMNS,
+        short=(*days, *USAGE_COLUMNS[2:]),
+        title=title,
+    )
 
 
 def _note_limits(subject: "Subject", begin: datetime.date) -> None:
@@ -193,6 +240,7 @@ def _top_option(function: F) -> F:
 @top.command("users", epilog="Example: radmeter report top users --from 2026-10-01 --format csv")
 @_span_options
 @_top_option
+@unit_option
 @list_options
 @with_settings("state", "dsn", "read_dsn")
 def top_users(
@@ -200,6 +248,7 @@ def top_users(
     first: datetime.datetime | None,
     last: datetime.datetime | None,
     most: int,
+    unit: str | None,
     output_format: str,
 ) -> None:
     """Show the users with the most usage in the quota periods that began on some days.
@@ -213,12 +262,13 @@ def top_users(
 
     begin, end, rows = _top(settings, first, last, read)
     title = f"Quota periods that began from {begin} to {end}: {counted(len(rows), 'user')}, most usage first"
-    emit(rows, output_format, columns=TOP_USERS, title=title)
+    emit(_in_unit(rows, unit or UNIT, output_format), output_format, columns=TOP_USERS, title=title)
 
 
 @top.command("routers", epilog="Example: radmeter report top routers --from 2026-10-01 --top 10")
 @_span_options
 @_top_option
+@unit_option
 @list_options
 @with_settings("state", "dsn", "read_dsn")
 def top_routers(
@@ -226,6 +276,7 @@ def top_routers(
     first: datetime.datetime | None,
     last: datetime.datetime | None,
     most: int,
+    unit: str | None,
     output_format: str,
 ) -> None:
     """Show the routers with the most usage on some days, each in its own time zone.
@@ -239,7 +290,13 @@ def top_routers(
 
     begin, end, rows = _top(settings, first, last, read)
     title = f"From {begin} to {end}: {counted(len(rows), 'router')}, most usage first"
-    emit(rows, output_format, columns=TOP_ROUTERS, short=TOP_ROUTERS[1:], title=title)
+    emit(
+        _in_unit(rows, unit or UNIT, output_format),
+        output_format,
+        columns=TOP_ROUTERS,
+        short=TOP_ROUTERS[1:],
+        title=title,
+    )
 
 
 def _top(
@@ -280,6 +337,7 @@ Examples:
     help="The month before.  [default: the one before]",
 )
 @_top_option
+@unit_option
 @list_options
 @with_settings("state", "dsn", "read_dsn")
 def compare(
@@ -288,11 +346,12 @@ def compare(
     month: "Month | None",
     before: "Month | None",
     most: int,
+    unit: str | None,
     output_format: str,
 ) -> None:
     """Compare a month with another one: the largest changes first.
 
-    Of routers and tenants, a month that goes on is compared day by day: only as many days of the other one. Of users,
+    Of routers and tenants, this month is compared day by day: with only as many days of the other one. Of users,
     the quota periods are compared that began in each month, as far as they are.
     """
     from radmeter.database.views import reading
@@ -303,21 +362,31 @@ def compare(
         now = comparing.today(connection)
         after = month.first if month else now.replace(day=1)
         earlier = before.first if before else (after - datetime.timedelta(days=1)).replace(day=1)
-        goes_on = after == now.replace(day=1)
-        days = now.day if goes_on and what != "users" else None
+        is_now = after == now.replace(day=1)
+        days = now.day if is_now and what != "users" else None
         rows = comparing.compare(connection, what, earlier, after, days)
     old, new = (sum(row[name] for row in rows) for name in ("bytes_before", "bytes_after"))
     percent = comparing.percent(old, new)
     cut = f", days 1 to {days} of each" if days is not None else ""
-    if goes_on and what == "users":
-        cut = f", which goes on (today is {now})"
+    if is_now and what == "users":
+        cut = f", so far (today is {now})"
     title = [
-        f"{after:%Y-%m} against {earlier:%Y-%m}{cut}: {human_bytes(new)} against {human_bytes(old)}"
+        f"{after:%Y-%m} against {earlier:%Y-%m}{cut}: {in_unit(new, unit or UNIT)} against {in_unit(old, unit or UNIT)}"
         + ("" if percent is None else f", {percent:+} %"),
         f"{counted(len(rows), what.removesuffix('s'))}, "
-        + (f"the {most} largest changes" if len(rows) > most else "largest change first"),
+        + (_largest(most) if len(rows) > most else "largest change first"),
     ]
-    emit(rows[:most], output_format, columns=COMPARED, short=_without_id(COMPARED), title=title)
+    emit(
+        _in_unit(rows[:most], unit or UNIT, output_format),
+        output_format,
+        columns=COMPARED,
+        short=_without_id(COMPARED),
+        title=title,
+    )
+
+
+def _largest(most: int) -> str:
+    return "the largest change of them" if most == 1 else f"the {most:,} largest changes"
 
 
 def _without_id(columns: Sequence[str]) -> list[str]:
@@ -332,9 +401,10 @@ Examples:
   radmeter report forecast --user alice --format json""",
 )
 @_subject_options
+@unit_option
 @format_option
 @with_settings("state", "dsn", "read_dsn")
-def forecast(settings: Settings, named: dict[str, str | None], output_format: str) -> None:
+def forecast(settings: Settings, named: dict[str, str | None], unit: str | None, output_format: str) -> None:
     """Estimate what a router, a user or a tenant will have used at the end of the period.
 
     The period is the calendar month; of a user, the quota period. What is used so far is exact. Each day that is left
@@ -369,7 +439,7 @@ def forecast(settings: Settings, named: dict[str, str | None], output_format: st
             f"{subject.shown} has {counted(few.days, 'whole day')} of history: a forecast needs "
             f"{estimating.FEWEST_DAYS}, two of each weekday. `radmeter report usage` shows what is there"
         ) from None
-    method = estimating.METHOD.format(weeks=estimating.WEEKS, days=found.days_of_history)
+    method = [each.format(weeks=estimating.WEEKS, days=found.days_of_history) for each in estimating.METHOD]
     row = {
         "kind": subject.kind,
         "name": subject.name,
@@ -383,14 +453,19 @@ def forecast(settings: Settings, named: dict[str, str | None], output_format: st
         "bytes_high": found.high,
         "quota_bytes": quota,
         "days_of_history": found.days_of_history,
-        "method": method,
+        "method": " ".join(method),
     }
     columns = [name for name in FORECAST if name != "quota_bytes" or subject.kind == "user"]
-    emit_one(row, output_format, columns=columns)
+    if output_format != "table":
+        emit_one(row, output_format, columns=columns)
+        return
+    (shown,) = _in_unit([row], unit or subject.unit or UNIT, output_format)
+    emit_one(shown, output_format, columns=[name for name in columns if name != "method"])
+    output.say("", *(line for each in method for line in textwrap.wrap(each, SCREEN)))
 
 
 def _period(connection: "Connection", subject: "Subject") -> tuple[datetime.date, datetime.date, int | None]:
-    """Return the period that goes on: its first day, the first one after it, and of a user the quota.
+    """Return the period of today: its first day, the first one after it, and of a user the quota.
 
     Raises
     ------

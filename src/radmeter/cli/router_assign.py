@@ -20,7 +20,7 @@ Examples:
 """
 )
 @click.argument("router", metavar=WHICH, type=TEXT)
-@click.option("--tenant", type=TEXT, help="The tenant, by name or number.")
+@click.option("--tenant", type=TEXT, metavar="TENANT", help="The tenant, by name or number.")
 @click.option("--none", "nobody", is_flag=True, help="Nobody's from this day on.")
 @click.option(
     "--from",
@@ -56,7 +56,7 @@ def assign(
     whose = "nobody's" if tenant is None else f"of tenant {tenant!r}"
     until = "" if done.until_day is None else f", until the assignment of {done.until_day}"
     already = "" if done.changed else " already"
-    output.say(f"router #{found.id} {found.name!r} is {whose} from {done.since} on{already}{until}")
+    output.say(f"router #{found.id} {found.by_mac!r} is {whose} from {done.since} on{already}{until}")
     if done.closed_months:
         adjusts = verb(done.closed_months, "is", "are")
         output.say(

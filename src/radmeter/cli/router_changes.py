@@ -288,7 +288,7 @@ Examples:
   radmeter routers qualify
 """
 )
-@click.option("--tenant", type=TEXT, help="The tenant of the routers, by name or number.")
+@click.option("--tenant", type=TEXT, metavar="TENANT", help="The tenant of the routers, by name or number.")
 @click.option("--realm", type=TEXT, help="What names without a realm get: alice becomes alice@REALM.")
 @click.option("--off", is_flag=True, help="Names stay as routers send them.")
 @click.option(

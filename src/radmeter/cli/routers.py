@@ -191,6 +191,8 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         values = {name: row[name] if name in LISTS else plain(row[name]) for name in names}
         emit_json(values)
         return
+    if output_format == "table":
+        row["name"] = found.by_mac
     row["clients"] = ", ".join(map(str, found.clients or ())) or "any"
     row["networks"] = ", ".join(networks) or None
     # A closed session's time of update can be older or newer than the last packet, so only open ones are asked.

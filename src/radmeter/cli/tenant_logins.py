@@ -26,7 +26,9 @@ Example, as a superuser in psql, then with radmeter:
 """,
 )
 @click.argument("role", type=TEXT)
-@click.option("--tenant", type=TEXT, metavar="NAME", help="Whose rows the role sees.")
+@click.option(
+    "--tenant", type=TEXT, metavar="TENANT", help="Whose rows the role sees: a tenant, by name or number."
+)
 @click.option("--remove", is_flag=True, help="It sees no rows of a tenant any more. The role stays.")
 @with_settings("state", "dsn")
 def login(settings: Settings, role: str, tenant: str | None, remove: bool) -> None:

@@ -1,7 +1,7 @@
 """`radmeter tenants`: hosts who pay, or are paid, for what their routers carried, and what that costs."""
 
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -27,9 +27,6 @@ from radmeter.cli.months import DAY
 from radmeter.cli.tenant_logins import list_logins, login
 from radmeter.config import Settings
 from radmeter.units import counted
-
-if TYPE_CHECKING:
-    from radmeter.billing.rates import Terms
 
 COLUMNS = (
     "id",
@@ -158,12 +155,14 @@ def show(settings: Settings, tenant: str, output_format: str) -> None:
     """
     from radmeter.billing import tenants as read
     from radmeter.database.views import reading
+    from radmeter.routers.lookup import names_by_mac
 
     with reading_database(settings) as dsn, reading(dsn) as connection:
         times.use_zone(connection)
         row = read.find(connection, tenant)
         rates = read.rates(connection, row["id"])
         routers = read.routers(connection, row["id"])
+        names = names_by_mac(connection, {each["id"] for each in routers})
     if output_format == "json":
         emit_json(
             {column: plain(row[column]) for column in COLUMNS}
@@ -173,6 +172,7 @@ def show(settings: Settings, tenant: str, output_format: str) -> None:
             }
         )
         return
+    routers = [{**each, "router": names.get(each["id"], each["router"])} for each in routers]
     emit_one({**row, "last_closed": _month(row["last_closed"])}, output_format, columns=COLUMNS)
     if output_format == "table":
         for rows, columns in (([_readable(rate, row["currency"]) for rate in rates], RATE_SHORT),
@@ -282,6 +282,7 @@ def rate(settings: Settings, tenant: str, from_day: datetime.datetime, remove: b
     the rates that it has then, less what was billed for it. To bill a closed month anew, void its document.
     """
     from radmeter.billing import tenants as write
+    from radmeter.billing.rate_summary import summary
     from radmeter.billing.rates import from_options
     from radmeter.database.operator import connect_as_operator
 
@@ -332,32 +333,9 @@ for command in (login, list_logins):
     tenants.add_command(command)
 
 
-def summary(terms: "Terms") -> str:
-    """Return what a rate has in a line, to see a slip at once. Amounts are in the tenant's currency."""
-    from radmeter.billing.rounding import plain as written
-
-    octets = "10^9" if terms.unit == "GB" else "2^30"
-    parts = []
-    if terms.price is not None:
-        parts.append(f"{written(terms.price)} per {terms.unit} ({octets} bytes, both directions)")
-    parts += [f"{written(tier.price)} from {written(tier.start)} {terms.unit} on" for tier in terms.tiers]
-    if terms.tiers:
-        parts.append(f"tiers {terms.tier_mode}")
-    for value, text in (
-        (terms.included, f"{{}} {terms.unit} a month included"),
-        (terms.base_fee, "{} per router and month"),
-        (terms.share, "{} % of what its users are billed"),
-        (terms.minimum, "{} a month at least"),
-        (terms.maximum, "{} a month at most"),
-        (terms.tax_rate, "tax {} %"),
-    ):
-        if value is not None:
-            parts.append(text.format(written(value)))
-    return ", ".join(parts) or "nothing"
-
-
 def _readable(row: Row, currency: str | None) -> Row:
     """Return a rate with its terms as people read them."""
+    from radmeter.billing.rate_summary import summary
     from radmeter.billing.rates import terms
 
     return {**row, "terms": f"{summary(terms(row['terms']))} ({currency or 'no currency'})"}

@@ -203,7 +203,12 @@ Examples:
     "--also", type=TEXT, multiple=True, metavar="PLAN", help="A further plan, whose quota is added."
 )
 @_anchor
-@click.option("--tenant", type=TEXT, help="Whose user it is, by name or number: see `radmeter tenants`.")
+@click.option(
+    "--tenant",
+    type=TEXT,
+    metavar="TENANT",
+    help="Whose user it is, by name or number: see `radmeter tenants`.",
+)
 @password_options
 @click.option("--no-password", is_flag=True, help="Do not ask for one: the user authenticates elsewhere.")
 @with_settings("state", "dsn")

@@ -57,8 +57,8 @@ Exit codes:
   2  wrong options or settings; --repair without --yes and without a terminal
 """
 )
-@click.option("--from", "first_day", type=DAY, metavar="DATE", help="The first day.")
-@click.option("--to", "last_day", type=DAY, metavar="DATE", help="The last day.")
+@click.option("--from", "first_day", type=DAY, metavar="DAY", help="The first day.")
+@click.option("--to", "last_day", type=DAY, metavar="DAY", help="The last day.")
 @click.option("--days", type=click.IntRange(1, 100_000), help="So many days, today included.")
 @click.option(
     "--user", "usernames", type=TEXT, multiple=True, metavar="NAME", help="Only this user's counters."

@@ -15,6 +15,7 @@ from radmeter.database import settings
 from radmeter.database.deadline import Deadline, ordinary
 from radmeter.database.far_times import load_far_times_as_none
 from radmeter.database.poolers import refuse_transaction_pooling
+from radmeter.database.tenant_roles import GROUPS, standing
 from radmeter.database.transactions import TransactionsConnection
 from radmeter.database.waiting import NoAnswerError, ServerProcess
 from radmeter.errors import (
@@ -90,7 +91,7 @@ SELECT pg_catalog.pg_backend_pid(), EXTRACT(epoch FROM pg_catalog.pg_postmaster_
        CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid}
             AND pg_catalog.current_setting('idle_in_transaction_session_timeout') OPERATOR(pg_catalog.=) '0' THEN
            pg_catalog.set_config('idle_in_transaction_session_timeout', '15min', false) END,
-       ({settings})"""
+       {groups}, ({settings})"""
 
 
 def connect(
@@ -150,9 +151,11 @@ def _begin(connection: TransactionsConnection, any_pooler: bool) -> None:
     question = BEGIN.format(
         pid=shown,
         path=SEARCH_PATH.partition(" = ")[2],
+        groups=GROUPS,
         settings=settings.set_for_session(f"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {shown}"),
     )
-    pid, started_at, *_ = connection.execute(question.encode(), prepare=False).fetchall()[0]
+    pid, started_at, *_, groups, _ = connection.execute(question.encode(), prepare=False).fetchall()[0]
+    connection.standing = standing(groups)
     if pid == shown:
         connection.process = ServerProcess(pid, started_at)
     elif any_pooler:
@@ -237,44 +240,4 @@ def explained_errors(role: str) -> Iterator[None]:
             ) from error
         if isinstance(cause, errors.InsufficientPrivilege):
             raise StoreError(f"{error}: grant {role} to the database role in use") from error
-        raise
-
-
-# A role that has the rights of radmeter_tenant, and none of an operator. A superuser has those of every role.
-TENANTS_LOGIN = b"""
-SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_tenant' AND pg_has_role(oid, 'USAGE'))
-   AND NOT EXISTS (SELECT FROM pg_roles
-                   WHERE rolname IN ('radmeter_owner', 'radmeter_noc', 'radmeter_billing')
-                     AND pg_has_role(oid, 'USAGE'))
-   AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"""
-
-
-class NotForTenants(StoreError):
-    """A tenant's login may not do this."""
-
-    def __init__(self) -> None:
-        super().__init__("a tenant's login may not do that: ask the operator")
-
-
-def is_tenants_login(connection: Connection) -> bool:
-    """Return whether the role in use sees the rows of one tenant only. It is to be granted nothing."""
-    return connection.execute(TENANTS_LOGIN).fetchone() == (True,)
-
-
-@contextmanager
-def refusing_tenants(connection: Connection) -> Iterator[None]:
-    """Let what a tenant's login has no right to be an error that does not tell to grant it.
-
-    Raises
-    ------
-    NotForTenants
-        A right is missing, and the login is a tenant's.
-    """
-    try:
-        yield
-    except errors.InsufficientPrivilege:
-        if not connection.closed:
-            connection.rollback()
-            if is_tenants_login(connection):
-                raise NotForTenants from None
         raise

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 import psycopg
 
-from radmeter.database.connection import NotForTenants, connect, explained_errors, is_tenants_login
+from radmeter.database.connection import connect, explained_errors
 from radmeter.database.deadline import patient
+from radmeter.database.tenant_roles import NotForTenants, Standing, refuse_staff
 
 
 def connect_as_operator(dsn: str) -> psycopg.Connection:
@@ -19,12 +20,19 @@ def connect_as_operator(dsn: str) -> psycopg.Connection:
         The database cannot be reached.
     NotForTenants
         The role is a tenant's. Nothing that an operator does is for it, and it is told so before anything else.
+    SeesOneTenant
+        The role is an operator's, and sees the rows of one tenant only.
     """
     connection = connect(dsn, deadline=patient())
-    connection.execute("SELECT set_config('radmeter.operator', %s, false)", (login_name(),))
-    if is_tenants_login(connection):
+    try:
+        if connection.standing is Standing.TENANT:
+            raise NotForTenants
+        if connection.standing is Standing.STAFF:
+            refuse_staff(connection)
+        connection.execute("SELECT set_config('radmeter.operator', %s, false)", (login_name(),))
+    except BaseException:
         connection.close()
-        raise NotForTenants
+        raise
     return connection
 
 

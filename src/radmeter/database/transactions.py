@@ -6,12 +6,17 @@ runs on the connection can leave them out.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psycopg
+from psycopg import errors
+from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 
+from radmeter.database.tenant_roles import NotForTenants, Standing
 from radmeter.database.waiting import WaitingConnection
+
+T = TypeVar("T")
 
 
 class BeginningCursor(psycopg.Cursor[tuple[Any, ...]]):
@@ -38,15 +43,31 @@ class TransactionsConnection(WaitingConnection):
     """A connection that waits no longer than its deadline.
 
     `begin_with` is how each transaction begins. `behind_pooler`: settings of the session would get lost, or stay behind
-    for other programs.
+    for other programs. `standing`: whose rows the role sees.
     """
 
     begin_with: tuple[str, ...] = ()
     behind_pooler: bool = False
+    standing: Standing = Standing.EVERYBODY
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cursor_factory = BeginningCursor
+
+    def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
+        """Run one of psycopg's generators, as each of its statements does.
+
+        Raises
+        ------
+        NotForTenants
+            A right is missing, and the login is a tenant's. It must not be told to grant itself that right.
+        """
+        try:
+            return super().wait(gen, *args, **kwargs)
+        except errors.InsufficientPrivilege:
+            if self.standing is Standing.TENANT:
+                raise NotForTenants from None
+            raise
 
     @contextmanager
     def transaction(

@@ -9,8 +9,9 @@ from typing import Any
 
 import psycopg
 
-from radmeter.database.connection import Connection, connect, explained_errors, refusing_tenants
+from radmeter.database.connection import Connection, connect, explained_errors
 from radmeter.database.deadline import Deadline
+from radmeter.database.tenant_roles import Standing, refuse_staff, refuse_unbound
 from radmeter.errors import StoreError
 
 Row = dict[str, Any]
@@ -32,17 +33,21 @@ def reading(dsn: str, deadline: Deadline | None = None) -> Iterator[Connection]:
         The database cannot be reached.
     NotForTenants
         The role is a tenant's, and may not read them.
+    SeesOneTenant
+        The role is of the staff, and would see the rows of one tenant only; or of a tenant, and is bound to none.
     StoreError
         The database has no tables of radmeter, or the role may not read them.
     """
     with (
         explained_errors("radmeter_reader"),
         connect(dsn, autocommit=False, any_pooler=True, deadline=deadline) as connection,
-        refusing_tenants(connection),
     ):
         # Two queries must see the same state: a session that closes between them is in both or in neither.
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
+        if connection.standing is not Standing.EVERYBODY:
+            (refuse_staff if connection.standing is Standing.STAFF else refuse_unbound)(connection)
+            connection.rollback()
         yield connection
 
 

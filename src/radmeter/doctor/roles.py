@@ -1,5 +1,6 @@
 """Checks of the roles: which exist, what the role in use may do, who owns the objects."""
 
+from radmeter.doctor import tenant_logins
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
@@ -42,7 +43,7 @@ def check(context: Context) -> Findings:
     if OWNER in there:
         yield from _ownership(context)
     yield from _superusers(context, expected)
-    yield from _tenant_logins(context)
+    yield from tenant_logins.findings(context)
     yield from _temporary(context)
     yield from _strangers(context)
     may = _may(context, there)
@@ -96,42 +97,6 @@ def _superusers(context: Context, roles: list[str]) -> Findings:
             f"{said}: no program of radmeter needs one",
             context.remedy.psql(mend, user=context.remedy.superuser),
         )
-
-
-TENANT_LOGINS = """
-SELECT login.role_name::text, tenant.name, radmeter.sees_more(login.role_name),
-       EXISTS (SELECT FROM pg_roles WHERE rolname = login.role_name)
-FROM radmeter.tenant_logins AS login JOIN radmeter.tenants AS tenant ON tenant.id = login.tenant_id ORDER BY 1"""
-
-
-def _tenant_logins(context: Context) -> Findings:
-    """Find logins of tenants that see more than the rows of the tenant, and those whose role is gone."""
-    (readable,) = context.row(
-        """SELECT coalesce(bool_and(has_table_privilege(pg_class.oid, 'SELECT')), false)
-           -- Not to_regclass: it fails for a role that may not use the schema.
-           FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-           WHERE nspname = 'radmeter' AND relname IN ('tenant_logins', 'tenants')
-             AND EXISTS (SELECT FROM pg_proc WHERE pronamespace = pg_namespace.oid AND proname = 'sees_more'
-                           AND has_function_privilege(pg_proc.oid, 'EXECUTE'))"""
-    )
-    if not readable:
-        return
-    for role, tenant, more, exists in context.rows(TENANT_LOGINS):
-        if more is not None:
-            mend = {
-                "is a superuser": f"ALTER ROLE {identifier(role)} NOSUPERUSER",
-                "has BYPASSRLS": f"ALTER ROLE {identifier(role)} NOBYPASSRLS",
-            }.get(more, f"REVOKE {identifier(more.rpartition(' ')[2])} FROM {identifier(role)}")
-            yield tell.red(
-                f"{role} is bound to the tenant {tenant}, and sees more than its rows: it {more}",
-                context.remedy.psql(mend, user=context.remedy.superuser),
-            )
-        elif not exists:
-            yield tell.yellow(
-                f"{role} is bound to the tenant {tenant}, and there is no such role: a new one of this name would see "
-                "the tenant's rows",
-                context.remedy.radmeter(f"tenants login {identifier(role)} --remove"),
-            )
 
 
 def _temporary(context: Context) -> Findings:

@@ -67,6 +67,13 @@ class Router:
         sent = self.status == "discovered" and self.nas_identifier
         return f"{sent or self.name} (discovered)" if self.status == "discovered" else self.name
 
+    @property
+    def by_mac(self) -> str:
+        """The MAC of a discovered router, by which it is claimed, with the name that it sends; else the name."""
+        if self.status != "discovered" or self.mac is None:
+            return self.shown
+        return f"{self.mac} ({f'{self.nas_identifier}, ' if self.nas_identifier else ''}discovered)"
+
     def __str__(self) -> str:
         """Return text that identifies it also among routers of the same name."""
         where = self.mac or self.nas_identifier or self.ip_address or "no MAC"
@@ -140,6 +147,13 @@ def shown_names(connection: Connection, ids: Collection[int | None]) -> dict[int
     """Return the names that people know routers by (`Router.shown`), by id."""
     found = _select(connection, ["id = ANY (%(ids)s)"], {"ids": [each for each in ids if each is not None]})
     return {router.id: router.shown for router in found}
+
+
+def names_by_mac(connection: Connection, ids: Collection[int]) -> dict[int, str]:
+    """Return the names of routers, of discovered ones with their MAC (`Router.by_mac`), by id."""
+    return {
+        router.id: router.by_mac for router in _select(connection, ["id = ANY (%(ids)s)"], {"ids": [*ids]})
+    }
 
 
 def merged_routers(connection: Connection, router: Router) -> list[Router]:

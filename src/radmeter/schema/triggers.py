@@ -57,7 +57,9 @@ HISTORY = (
         for event in ("deleted", "inserted", "updated")
     ),
     *(Trigger("public.plans", f"_200_note_plan_price_{event}") for event in ("inserted", "updated")),
+    *(Trigger(f"public.{table}", "_200_note_rename") for table in ("subscriber_plans", "subscribers")),
     Trigger("public.subscribers", "_200_rename_top_ups"),
+    Trigger("radmeter.setting", "_200_note_default_zone"),
 )
 DOCUMENTS = tuple(
     Trigger(table, f"_100_guard_{name}")

@@ -27,7 +27,7 @@ def _query(select: str, source: str, day: str, octets: str, group: str) -> str:
 OCTETS = "usage.bytes_in::numeric + usage.bytes_out"
 ROUTERS = _query(
     "coalesce(router.name, '#' || usage.router_id) AS name, usage.router_id AS id",
-    "FROM public.router_daily_usage AS usage LEFT JOIN public.routers AS router ON router.id = usage.router_id",
+    "FROM public.router_daily_usage AS usage LEFT JOIN radmeter.router_list AS router ON router.id = usage.router_id",
     "usage.usage_date",
     OCTETS,
     "router.name, usage.router_id",

@@ -15,9 +15,10 @@ WEEKS = 8
 # Two of each weekday.
 FEWEST_DAYS = 14
 METHOD = (
-    "used so far, plus for each day that is left the mean of the same weekday in the last {weeks} weeks ({days} days "
-    "of history); the range is twice the standard deviation of these days, as if they were independent. An estimate: "
-    "it knows of no holidays, guests or faults"
+    "This is an estimate: it knows of no holidays, guests or faults.",
+    "It is what is used so far, plus for each day that is left the mean of the same weekday in the last {weeks} weeks "
+    "({days} days of history).",
+    "The range is twice the standard deviation of these days, as if they were independent.",
 )
 
 

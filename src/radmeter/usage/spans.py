@@ -18,7 +18,7 @@ GROUP BY username ORDER BY bytes_total DESC, username LIMIT %(most)s"""
 TOP_ROUTERS = """
 SELECT usage.router_id, router.name AS router, count(*) AS days, sum(usage.bytes_in) AS bytes_in,
        sum(usage.bytes_out) AS bytes_out, sum(usage.bytes_in::numeric + usage.bytes_out) AS bytes_total
-FROM public.router_daily_usage AS usage JOIN public.routers AS router ON router.id = usage.router_id
+FROM public.router_daily_usage AS usage JOIN radmeter.router_list AS router ON router.id = usage.router_id
 WHERE usage.usage_date BETWEEN %(first)s AND %(last)s
 GROUP BY usage.router_id, router.name ORDER BY bytes_total DESC, usage.router_id LIMIT %(most)s"""
 

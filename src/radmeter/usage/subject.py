@@ -7,12 +7,17 @@ from typing import Any, NamedTuple
 
 from radmeter.database import views
 from radmeter.database.connection import Connection
-from radmeter.database.views import NotKnown, Row
+from radmeter.database.views import Row
 from radmeter.routers.lookup import find_router
+from radmeter.routers.tenants import ids
 from radmeter.usage.counters import current_period
 
 TENANT = """
-SELECT id, name, timezone, (now() AT TIME ZONE timezone)::date AS today FROM radmeter.tenants WHERE name = %(name)s"""
+SELECT id, name, timezone, (now() AT TIME ZONE timezone)::date AS today,
+       (SELECT rate.terms ->> 'unit' FROM radmeter.tenant_rates AS rate
+        WHERE rate.tenant_id = tenant.id AND rate.from_day <= (now() AT TIME ZONE tenant.timezone)::date
+        ORDER BY rate.from_day DESC LIMIT 1) AS unit
+FROM radmeter.tenants AS tenant WHERE id = %(id)s"""
 USER_TODAY = """
 SELECT coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
        (now() AT TIME ZONE coalesce(plan.timezone, radmeter.setting_value('timezone')))::date AS today,
@@ -66,6 +71,8 @@ class Subject:
     values: Mapping[str, Any]
     complete_from: datetime | None = None
     """Of a user: sessions that stopped before then are not all kept."""
+    unit: str | None = None
+    """Of a tenant: the unit of its rate of today, GB or GiB. None: it has none."""
 
     def days(self, connection: Connection, first: date, last: date) -> dict[date, Octets]:
         """Return the octets of the days that have any, both ends included."""
@@ -108,10 +115,7 @@ def find_subject(
             complete_from=about["complete_from"],
         )
     assert tenant is not None
-    found_tenants = views.rows(connection, TENANT, {"name": tenant})
-    if not found_tenants:
-        raise NotKnown(f"there is no tenant {tenant!r}: `radmeter tenants list` lists them")
-    (row,) = found_tenants
+    (row,) = views.rows(connection, TENANT, {"id": ids(connection, [tenant])[0]})
     return Subject(
         kind="tenant",
         name=row["name"],
@@ -120,6 +124,7 @@ def find_subject(
         days_in="the time zones of the routers",
         query=TENANT_DAYS,
         values={"id": row["id"]},
+        unit=row["unit"],
     )
 
 

@@ -77,7 +77,7 @@ def test_an_erased_user_pays_as_the_user_of_the_tenant_that_he_was(books: Books)
     plan(books, "gold", "3000")
     user(books, "cid", "gold", tenant="tok")
     top_up(books, "cid", "500", noon(LATEST, 7))
-    run(books, "people", "erase", "cid", "--yes")
+    run(books, "people", "erase", "cid", "--yes", "--unbilled-too")
     run(books, "users", "remove", erased(books.connection), "--yes")
     books.close(LATEST)
     assert documents(books) == [
@@ -261,7 +261,7 @@ def test_what_is_not_known_any_more_of_an_erased_user_is_not_taken_back(books: B
     (number,) = books.closed(OLDEST)
     books.credit(number, voids=True)
     books.closed(FORMER)
-    run(books, "people", "erase", "bob", "--yes")
+    run(books, "people", "erase", "bob", "--yes", "--unbilled-too")
     books.close(LATEST)
     assert [(row[0], row[4]) for row in documents(books, month=LATEST)] == [
         (erased(books.connection), "30.00")
@@ -328,10 +328,73 @@ def test_a_document_with_plans_of_an_erased_user_is_credited_not_void(books: Boo
     books.closed(OLDEST)
     als, bos = (books.documents(username=name)[0]["number"] for name in ("al", "bo"))
     for name in ("al", "bo"):
-        run(books, "people", "erase", name, "--yes")
+        run(books, "people", "erase", name, "--yes", "--unbilled-too")
     with pytest.raises(
         StoreError, match=rf"{als} cannot become void: .* radmeter billing credit {als} --all"
     ):
         books.credit(als, voids=True)
     books.credit(als)
     books.credit(bos, voids=True)
+
+
+def test_the_zone_of_the_installation_moves_no_day_before(books: Books) -> None:
+    plan(books, "small", f"{LATEST.days}")
+    plan(books, "none", "0")
+    user(books, "dan", "small")
+    # It is the 11th already where the sun rises first.
+    top_up(books, "dan", "5", noon(LATEST, 10))
+    run(books, "users", "assign", "dan", "--plan", "none")
+    earlier(books, noon(LATEST, 10))
+    before = books.close(LATEST, dry_run=True).drafts
+    zone = "UPDATE radmeter.setting SET value = 'Pacific/Kiritimati' WHERE name = 'timezone'"
+    books.connection.execute(zone.encode())
+    assert books.close(LATEST, dry_run=True).drafts == before
+    books.close(LATEST)
+    assert books.lines(LATEST, user="dan") == [
+        ("plan", LATEST.first, None, "9.00"),
+        ("top-up", day(LATEST, 10), None, "5.00"),
+    ]
+    # Days from now on are those of the new zone, also of a plan that is made now.
+    plan(books, "new", "1")
+    assert books.connection.execute(
+        """SELECT name, array_agg(prices.timezone ORDER BY at)
+           FROM radmeter.plan_prices AS prices JOIN plans ON plans.id = plan_id GROUP BY 1 ORDER BY 1"""
+    ).fetchall() == [
+        ("new", ["Pacific/Kiritimati"]),
+        ("none", ["UTC", "Pacific/Kiritimati"]),
+        ("small", ["UTC", "Pacific/Kiritimati"]),
+    ]
+
+
+@pytest.mark.parametrize("further", [False, True])
+def test_a_user_who_is_renamed_in_sql_does_not_pay_a_one_time_plan_twice(books: Books, further: bool) -> None:
+    plan(books, "voucher", "3", "--period", "one-time")
+    plan(books, "monthly", f"{LATEST.days}")
+    if further:
+        user(books, "dan", "monthly", also="voucher")
+    else:
+        user(books, "dan", "voucher", also="monthly")
+    books.closed(OLDEST)
+    assert books.lines(OLDEST, user="dan")[-1] == ("plan", OLDEST.first, None, "3.00")
+    books.connection.execute("UPDATE subscribers SET username = 'daniel' WHERE username = 'dan'")
+    earlier(books, noon(LATEST, 11))
+    books.closed(FORMER)
+    assert [row["username"] for row in books.documents(month=FORMER)] == ["dan"]
+    books.close(LATEST)
+    assert books.lines(LATEST, user="dan") == [("plan", LATEST.first, None, "10.00")]
+    assert books.lines(LATEST, user="daniel") == [("plan", day(LATEST, 11), None, f"{LATEST.days - 10}.00")]
+
+
+def test_a_user_who_is_renamed_and_gets_another_plan_at_once_was_given_it(books: Books) -> None:
+    for name in ("voucher", "gift"):
+        plan(books, name, "3", "--period", "one-time")
+    user(books, "dan", "voucher")
+    books.closed(OLDEST)
+    books.closed(FORMER)
+    books.connection.execute(
+        """UPDATE subscribers SET username = 'daniel', plan_id = (SELECT id FROM plans WHERE name = 'gift')
+           WHERE username = 'dan'"""
+    )
+    earlier(books, noon(LATEST, 11))
+    books.close(LATEST)
+    assert books.lines(LATEST, user="daniel") == [("plan", day(LATEST, 11), None, "3.00")]

@@ -414,7 +414,7 @@ def test_an_absurd_price_is_refused_by_the_name_of_its_tenant(books: Books) -> N
         books.tenant(name, terms={"price": price})
         books.router(f"of {name}", name)
         books.used(f"of {name}", day(LATEST, 3), 10**14)
-    with pytest.raises(StoreError, match=r"the tenant 'beta' would pay 99999999999900000\.00 EUR"):
+    with pytest.raises(StoreError, match=r"the tenant 'beta' would pay 99,999,999,999,900,000\.00 EUR"):
         books.close(LATEST)
     books.rate("beta", LONG_AGO, price="1")
     assert len(books.close(LATEST).drafts) == 2
@@ -489,6 +489,24 @@ def test_discarding_opens_the_month_again(books: Books) -> None:
         books.discard(LATEST, "nobody")
 
 
+def test_a_void_document_does_not_keep_the_drafts_of_others(books: Books) -> None:
+    _two_tenants(books)
+    books.close(LATEST)
+    (number,) = books.issue(LATEST, "acme")
+    with pytest.raises(StoreError, match=f"{number} of this month is issued.*void.*close {LATEST}"):
+        books.discard(LATEST)
+    books.credit(number, voids=True)
+    # No draft of acme is there, and `void` cannot be what is to be done: it is done.
+    with pytest.raises(
+        StoreError, match=f"{number} .* is void .*radmeter billing close {LATEST} --tenant acme"
+    ):
+        books.discard(LATEST, "acme")
+    assert books.discard(LATEST) == (2, 1)
+    assert [each.tenant for each in books.close(LATEST).drafts] == ["beta"]
+    assert [each.tenant for each in books.close(LATEST, "acme").drafts] == ["acme"]
+    assert books.discard(LATEST, "acme") == (1, 1)
+
+
 def test_rates_that_change_within_the_month_price_their_own_days(books: Books) -> None:
     books.tenant("acme", terms={"price": "1"})
     books.rate("acme", day(LATEST, 16), price="2")
@@ -538,3 +556,16 @@ def test_the_first_rate_stays_while_documents_have_billed_days_by_it(books: Book
     books.credit(books.documents()[0]["number"], voids=True)
     books.connection.execute(remove, first)
     assert books.connection.execute("SELECT count(*) FROM radmeter.tenant_rates").fetchone() == (1,)
+
+
+def test_a_day_that_two_documents_bill_alike_and_is_gone_is_taken_back(books: Books) -> None:
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    books.used("lobby", day(OLDEST, 3), GB)
+    books.closed(OLDEST)
+    books.used("lobby", day(OLDEST, 3), GB)
+    books.closed(FORMER)
+    # A repair found that nothing was there.
+    books.used("lobby", day(OLDEST, 3), -2 * GB)
+    books.close(LATEST)
+    assert books.lines(LATEST, "acme") == [("adjustment", OLDEST.first, -2 * GB, "-1.00")]

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from support.books import FORMER, GB, LATEST, OLDEST, Books, day, money
 
+from radmeter.billing import user_closing
 from radmeter.billing.months import Month
 from radmeter.errors import StoreError
 
@@ -208,3 +209,30 @@ def test_a_month_is_not_left_out_for_users(books: Books, what: str) -> None:
         books.close(LATEST)
     books.close(FORMER)
     books.close(LATEST)
+
+
+def test_drafts_beside_a_void_document_of_a_user_are_issued(books: Books) -> None:
+    books.tenant("acme")
+    monthly = plan(books, "monthly", "10")
+    for name, tenant in (("alice", "acme"), ("bob", None)):
+        user(books, name, monthly, tenant=tenant)
+        got(books, name, monthly, noon(OLDEST, 1))
+    books.close(LATEST)
+    # With acme's documents those of its users are issued.
+    (number,) = books.issue(LATEST, "acme")
+    books.credit(number, voids=True)
+    with pytest.raises(StoreError, match=f"{number} .* is void and of a user.* drafts can be issued"):
+        books.discard(LATEST)
+    (others,) = books.issue(LATEST)
+    books.credit(others, voids=True)
+    # acme itself has no octets, so its month has no document: it is opened.
+    assert books.discard(LATEST) == (1, 0)
+    with pytest.raises(StoreError, match=f"({number}|{others}) .* is void .*the next close of a later month"):
+        books.discard(LATEST)
+
+
+def test_a_close_does_not_read_all_lines_to_find_one_time_plans(books: Books) -> None:
+    with books.connection.transaction():
+        books.connection.execute("SET LOCAL enable_seqscan = off")
+        steps = books.connection.execute(f"EXPLAIN {user_closing.GIVEN}".encode()).fetchall()
+    assert "invoice_lines_given_idx" in str(steps)

@@ -1,8 +1,10 @@
 """Which plans users had and what those cost, since when: noted whoever changes it, and by whatever means."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from support.commands import radmeter, refused, run
 from support.servers import Connection
@@ -158,6 +160,34 @@ def bill(connection: Connection, top_up: int, status: str) -> None:
                UPDATE invoices SET status = 'issued', number = '2026-000001', sequence = 1, number_year = 2026,
                                    issued_at = now()"""
         )
+
+
+def test_a_top_up_gets_its_price_when_it_is_sold(connection: Connection, database: str) -> None:
+    """What was given for nothing cannot become a debt later, by whom ever."""
+    run(database, "users", "add", "bob", "--plan", "basic", "--no-password")
+    run(database, "users", "top-up", "bob", "5MB")
+    connection.execute("SET ROLE radmeter_noc")
+    with pytest.raises(psycopg.Error, match="this transaction has added no top-up #1") as refused_as:
+        connection.execute("SELECT radmeter.price_top_up(1, 5)")
+    assert refused_as.value.sqlstate == "RM001"
+    for bad in ("-1", "NaN", "Infinity", "0.00001", "1e12"):
+        with pytest.raises(psycopg.Error, match="is not a price"), connection.transaction():
+            connection.execute(
+                "SELECT radmeter.price_top_up(id, %s) FROM radmeter.top_up('bob', 5, NULL, NULL, NULL)",
+                (bad,),
+            )
+    with connection.transaction():
+        connection.execute(
+            "SELECT radmeter.price_top_up(id, 4.9) FROM radmeter.top_up('bob', 5, NULL, NULL, NULL)"
+        )
+    connection.execute("RESET ROLE")
+    assert connection.execute("SELECT price FROM top_ups ORDER BY id").fetchall() == [
+        (None,),
+        (Decimal("4.9"),),
+    ]
+    assert connection.execute(
+        "SELECT detail ->> 'price' FROM audit_log ORDER BY id DESC LIMIT 1"
+    ).fetchone() == ("4.9",)
 
 
 def test_a_top_up_with_a_price_that_is_billed_is_not_undone(database: str, connection: Connection) -> None:

@@ -58,7 +58,7 @@ def test_statements(acme: str, tmp_path: Path) -> None:
     )
     assert "tenant 1" in pdf.text_of(tmp_path / "acme.pdf")
     assert "there is no tenant 'bolt'" in statement("--tenant", "bolt", "-o", tmp_path / "bolt.pdf")
-    assert statement("--all", "--as", "html", "-o", tmp_path / "all").startswith("1 statement in")
+    assert statement("--all", "--format", "html", "-o", tmp_path / "all").startswith("1 statement in")
     assert len(list((tmp_path / "all").iterdir())) == 1
 
 

@@ -380,7 +380,7 @@ def test_all_tenants_into_a_directory(
     money.tenant(connection, "without documents")
     into = tmp_path / "new" / "statements"
     done = radmeter(
-        database, "billing", "statement", "--period", "2026-10", "--all", "--as", kind, "-o", into
+        database, "billing", "statement", "--period", "2026-10", "--all", "--format", kind, "-o", into
     )
     assert done.exit_code == 0, done.errors
     assert done.output == f"5 statements in {into}\n"
@@ -403,7 +403,7 @@ def test_one_faulty_document_does_not_stop_the_others(
             connection.execute("ALTER TABLE invoice_lines DISABLE TRIGGER USER")
             connection.execute("UPDATE invoice_lines SET net = 9 WHERE invoice_id = %s", (made,))
     done = radmeter(
-        database, "billing", "statement", "--period", "2026-10", "--all", "--as", "html", "-o", tmp_path
+        database, "billing", "statement", "--period", "2026-10", "--all", "--format", "html", "-o", tmp_path
     )
     assert done.exit_code == 1
     assert done.output == f"2 statements in {tmp_path}\n"
@@ -429,7 +429,7 @@ def test_an_odd_number_of_octets_at_a_price_per_gib(
     ]
     money.document(connection, owner, lines, used={(router, DAY): (5_000_000_000, 1)})
     done = radmeter(
-        database, "billing", "statement", "--period", "2026-10", "--all", "--as", kind, "-o", tmp_path
+        database, "billing", "statement", "--period", "2026-10", "--all", "--format", kind, "-o", tmp_path
     )
     assert done.exit_code == 0, done.errors
     (file,) = tmp_path.iterdir()
@@ -452,13 +452,13 @@ def test_what_is_not_there(database: str, connection: Connection, tmp_path: Path
         f"error: there is no directory '{tmp_path / 'no dir'}': make it with `mkdir -p '{tmp_path / 'no dir'}'`\n"
     )
     done = radmeter(database, "billing", "statement", "--period", "2026-09", "--all", "-o", tmp_path / "all")
-    assert "no tenant has documents of 2026-09" in done.errors
+    assert "there are no documents of 2026-09" in done.errors
     assert list(tmp_path.iterdir()) == []
     for arguments in (
         ["--tenant", "acme", "-o", "x.txt"],
         ["-o", "x.pdf"],
         ["--all", "--tenant", "acme", "-o", "x"],
-        ["--tenant", "acme", "--as", "html", "-o", "x.pdf"],
+        ["--tenant", "acme", "--format", "html", "-o", "x.pdf"],
     ):
         assert radmeter(database, "billing", "statement", "--period", "2026-10", *arguments).exit_code == 2
 

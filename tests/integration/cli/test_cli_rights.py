@@ -1,5 +1,6 @@
 """Each command, run by a database role without its rights, names the role that has them."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 from support import documents_of_money as money
 from support.command_tree import leaves
-from support.commands import Packets, radmeter
+from support.commands import Packets, Result, radmeter
 from support.logins import as_role, login_role
 from support.servers import Connection
 
@@ -211,10 +212,9 @@ def test_every_command_is_tried_without_rights() -> None:
     assert tried | OTHERS == leaves().keys()
 
 
-@pytest.mark.parametrize("group", [None, "radmeter_billing"])
-def test_a_role_without_the_rights_is_told_which_role_has_them(
-    database: str, connection: Connection, tmp_path: Path, group: str | None
-) -> None:
+@pytest.fixture
+def reachable(database: str, connection: Connection, tmp_path: Path) -> Path:
+    """The directory of a database and of files with which each command reaches the database."""
     (tmp_path / "routers.csv").write_text("name,mac\nhall,AA-BB-CC-DD-EE-FF\n")
     (tmp_path / "users.csv").write_text("username,plan\nx,basic\n")
     connection.execute("INSERT INTO plans (name) VALUES ('basic')")
@@ -237,15 +237,30 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
     connection.execute(
         "INSERT INTO routers (name, status) VALUES ('lobby', 'active'), ('hall', 'active'), ('found', 'discovered')"
     )
+    return tmp_path
+
+
+def run_all(dsn: str, directory: Path) -> Iterator[tuple[str, Result]]:
+    """Run every command as a role, and yield how each ended."""
+    for command, arguments in COMMANDS.items():
+        yield (
+            command,
+            radmeter(
+                dsn,
+                *command.split(),
+                *(each.format(directory=directory) for each in arguments),
+                RADMETER_JOURNAL=str(directory / "journal"),
+            ),
+        )
+
+
+@pytest.mark.parametrize("group", [None, "radmeter_billing"])
+def test_a_role_without_the_rights_is_told_which_role_has_them(
+    database: str, connection: Connection, reachable: Path, group: str | None
+) -> None:
     silent = []
     with login_role(connection, *([group] if group else [])) as role:
-        for command, arguments in COMMANDS.items():
-            done = radmeter(
-                as_role(database, role),
-                *command.split(),
-                *(each.format(directory=tmp_path) for each in arguments),
-                RADMETER_JOURNAL=str(tmp_path / "journal"),
-            )
+        for command, done in run_all(as_role(database, role), reachable):
             told = "run it as a superuser" if command == "migrate roles" else "grant radmeter_"
             if command in ENOUGH[group]:
                 if done.exit_code != 0:
@@ -253,6 +268,47 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
             elif done.exit_code == 0 or told not in done.errors.lower():
                 silent.append((command, done.exit_code, done.errors))
     assert not silent, "\n".join(map(str, silent))
+
+
+# What a tenant's login may do.
+TENANTS = {
+    "usage router",
+    "report usage --router",
+    "report top routers",
+    "report top users",
+    "report compare --what",
+    "billing export --what",
+    "billing list",
+    "billing show",
+    "billing statement",
+    "routers list",
+    "tenants list",
+    "tenants show",
+    "tenants rates",
+    "billing issuers list",
+}
+
+
+def test_a_tenants_login_is_told_to_ask_the_operator(
+    database: str, connection: Connection, reachable: Path
+) -> None:
+    """Whoever granted it what another role is told would show it the rows of all tenants."""
+    wrong = []
+    for table in ("routers", "subscribers"):
+        connection.execute(f"UPDATE {table} SET tenant_id = (SELECT id FROM radmeter.tenants)".encode())
+    with login_role(connection, "radmeter_tenant") as role:
+        connection.execute(
+            "INSERT INTO radmeter.tenant_logins (role_name, tenant_id) SELECT %s, id FROM radmeter.tenants",
+            (role,),
+        )
+        for command, done in run_all(as_role(database, role), reachable):
+            if command in TENANTS:
+                right = done.exit_code == 0
+            else:
+                right = done.exit_code != 0 and "ask the operator" in done.errors
+            if not right or "grant " in done.errors.lower():
+                wrong.append((command, done.exit_code, done.errors))
+    assert not wrong, "\n".join(map(str, wrong))
 
 
 def test_an_accountant_sees_usage_and_no_session(database: str, connection: Connection) -> None:

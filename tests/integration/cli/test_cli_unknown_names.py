@@ -59,10 +59,16 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "billing credit NUMBER": ("billing credit nosuch --all --reason x --yes", 1, INVOICE),
     "billing void NUMBER": ("billing void nosuch --reason x --yes", 1, INVOICE),
     "billing statement --tenant": ("billing statement --period 2026-10 --tenant nosuch -o x.pdf", 1, TENANT),
+    "billing statement --number": ("billing statement --number nosuch -o x.pdf", 1, INVOICE),
+    "billing statement --issuer": (
+        "billing statement --number 1 --issuer nosuch -o x.pdf",
+        1,
+        OF_ISSUER,
+    ),
     "billing statement --period": (
         "billing statement --period 2001-02 --all -o x",
         1,
-        "no tenant has documents of 2001-02: `radmeter billing close 2001-02` makes them",
+        "there are no documents of 2001-02: `radmeter billing close 2001-02` makes them",
     ),
     "audit list --action": (
         "audit list --action nosuch",

@@ -100,6 +100,7 @@ def test_nobody_changes_it(three: Connection, table: str, role: str) -> None:
         (["UPDATE radmeter.audit_chain SET salt = NULL WHERE position = 2"], [(2, 2, "line changed")]),
         (["UPDATE radmeter.audit_head SET position = 2"], [(2, None, "head cut off")]),
         (["UPDATE radmeter.audit_head SET digest = ''"], [(3, None, "head cut off")]),
+        (["UPDATE audit_log SET at = at - interval '1 us' WHERE id = 3"], [(3, 3, "line backdated")]),
         (["DELETE FROM radmeter.audit_head"], [(0, None, "head cut off")]),
         (
             ["DELETE FROM radmeter.audit_chain", "UPDATE radmeter.audit_head SET position = 0, digest = ''"],
@@ -120,7 +121,11 @@ def test_each_fault_shows(
     assert [(row["position"], row["audit_id"], row["fault"]) for row in json.loads(done.output)] == shown
     # A new line does not hide it. A head alone that was set back is no loss: the rows are there.
     add(three)
-    whole = deeds in (["UPDATE radmeter.audit_head SET position = 2"], ["DELETE FROM radmeter.audit_head"])
+    whole = deeds in (
+        ["UPDATE radmeter.audit_head SET position = 2"],
+        ["UPDATE radmeter.audit_head SET digest = ''"],
+        ["DELETE FROM radmeter.audit_head"],
+    )
     assert bool(faults(three)) is not whole
 
 
@@ -209,6 +214,78 @@ def test_times_without_end_have_a_digest(three: Connection) -> None:
         """INSERT INTO audit_log (at, action, detail) SELECT at, 'test', '{}'
            FROM (VALUES ('infinity'::timestamptz), ('-infinity'), ('4713-01-01 BC'), ('294276-12-31')) AS times (at)"""
     )
+    assert {fault for *_, fault in faults(three)} == {"line backdated"}
+
+
+@pytest.mark.parametrize("offset", ["-1 us", "-1 year", "1 us", "1 day"])
+def test_a_line_of_another_time_shows(three: Connection, offset: str) -> None:
+    """Its owner may write any time into a new line, and the triggers chain it."""
+    three.execute("SET ROLE radmeter_owner")
+    three.execute(
+        "INSERT INTO audit_log (at, action, detail) VALUES (now() + %s::interval, 'test', '{}')", (offset,)
+    )
+    assert faults(three) == [(4, 4, "line backdated")]
+
+
+def test_the_time_of_a_long_transaction_is_right(three: Connection) -> None:
+    with three.transaction():
+        three.execute("SELECT pg_sleep(0.01)")
+        add(three)
+    assert faults(three) == []
+
+
+def test_a_row_of_the_chain_that_was_made_by_hand_with_another_time_shows(three: Connection) -> None:
+    by_force(
+        three,
+        "INSERT INTO audit_log (at, action, detail) VALUES (now() - interval '25 hours', 'test', '{}')",
+        """WITH line AS (SELECT *, '\\x00'::bytea AS salt FROM audit_log ORDER BY id DESC LIMIT 1),
+                content AS (SELECT line.*, radmeter.audit_digest(salt, id, at, who, operator, action, detail) AS content
+                            FROM line),
+                made AS (INSERT INTO radmeter.audit_chain (position, audit_id, salt, content, digest, chained_at)
+                         SELECT 4, id, salt, content,
+                                radmeter.chain_digest(head.digest, 4, id, false, content, at), at
+                         FROM content, radmeter.audit_head AS head RETURNING digest)
+           UPDATE radmeter.audit_head SET position = 4, digest = made.digest FROM made""",
+    )
+    assert faults(three) == [(4, 4, "chain row backdated")]
+
+
+@pytest.mark.parametrize("role", ["postgres", "radmeter_owner"])
+def test_the_head_moves_to_rows_of_the_chain_only(three: Connection, role: str) -> None:
+    three.execute(f"SET ROLE {role}".encode())
+    for change in ("digest = ''", "position = 4", "position = 4, digest = ''", "position = NULL"):
+        with pytest.raises(psycopg.Error, match=GUARDED):
+            three.execute(f"UPDATE radmeter.audit_head SET {change}".encode())
+    add(three)
+    assert faults(three) == []
+
+
+def test_a_transaction_that_holds_the_chain_is_ended(three: Connection, database: str) -> None:
+    """SET CONSTRAINTS chains the lines at once. Nobody commits after it."""
+    with login_role(three, "radmeter_noc") as role, psycopg.connect(as_role(database, role)) as idle:
+        idle.execute("SELECT radmeter.set_limit('rejected_per_client_hour', '77')")
+        idle.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        assert idle.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("5s",)
+        # Who waits gets through when it is ended, which is before he gives up.
+        add(three)
+        with pytest.raises(errors.IdleInTransactionSessionTimeout):
+            idle.execute("SELECT 1")
+    assert faults(three) == []
+
+
+def test_who_waits_for_the_chain_is_told_for_whom(three: Connection, database: str) -> None:
+    three.execute("ALTER FUNCTION radmeter.lock_chain() SET lock_timeout = '50ms'")
+    with psycopg.connect(database) as holder:
+        add(holder)
+        holder.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        holder.execute("SET idle_in_transaction_session_timeout = 0")
+        with pytest.raises(errors.LockNotAvailable) as refused:
+            add(three)
+        assert f"SELECT pg_terminate_backend({holder.info.backend_pid}) ends it" in str(refused.value)
+        done = radmeter(database, "limits", "set", "rejected_per_client_hour", "78")
+        assert done.exit_code == 1
+        assert f"held by the server process {holder.info.backend_pid}" in done.errors
+    add(three)
     assert faults(three) == []
 
 
@@ -319,9 +396,8 @@ def test_a_changed_line_that_is_chained_once_more_shows(
     kept = audit_chain.head(three)
     by_force(three, "UPDATE audit_log SET who = 'mallory' WHERE id = 2")
     three.execute("SELECT radmeter.chain_lines('{2}', %s)", (rewrites,))
-    assert [(row["position"], row["audit_id"], row["fault"]) for row in audit_chain.faults(three, kept)] == [
-        (4, 2, fault)
-    ]
+    found = [(row["position"], row["audit_id"], row["fault"]) for row in audit_chain.faults(three, kept)]
+    assert found == ([] if rewrites else [(4, 2, "line backdated")]) + [(4, 2, fault)]
 
 
 def test_an_erasure_covers_no_other_rewrite(connection: Connection) -> None:
@@ -374,3 +450,16 @@ def test_a_transaction_with_an_old_snapshot_is_told_to_try_again(
         with pytest.raises(errors.SerializationFailure):
             repeatable.commit()
     assert faults(connection) == []
+
+
+def test_people_see_who_changed_what_in_words(connection: Connection, database: str) -> None:
+    """Programs get the whole detail."""
+    for arguments in (("add", "acme", "--currency", "EUR"), ("set", "acme", "--tax-rate", "19")):
+        assert radmeter(database, "tenants", *arguments).exit_code == 0
+    shown = radmeter(database, "audit", "list", "--action", "tenants set")
+    assert "acme: tax rate 0 -> 19" in shown.output
+    assert "{" not in shown.output
+    (row,) = radmeter(database, "audit", "list", "--action", "tenants set", "--format", "json").json()
+    assert (row["operator"] or row["who"]) in shown.output
+    assert '"before"' in row["detail"]
+    assert '"after"' in row["detail"]

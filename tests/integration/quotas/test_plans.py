@@ -328,3 +328,12 @@ def test_a_tier_that_slows_nobody_down_is_said(database: str, connection: Connec
         radmeter(database, "plans", "set", "fair", "--tier", "80GB:5M/1M:slow", "--tier", "90GB:off").errors
         == ""
     )
+
+
+def test_the_list_has_prices(database: str) -> None:
+    for name, price in (("free", "0"), ("gold", "1234.5"), ("yen", "1500"), ("fine", "0.0005")):
+        assert radmeter(database, "plans", "add", name, "--quota", "1GB", "--price", price).exit_code == 0
+    lines = radmeter(database, "plans", "list").output.splitlines()
+    prices = {line.split()[0]: line.split()[1] for line in lines}
+    assert prices == {"name": "price", "free": "0", "gold": "1,234.50", "yen": "1,500", "fine": "0.0005"}
+    assert max(map(len, lines)) <= 80

@@ -96,6 +96,20 @@ ELSE = {
             "tenant_id",
         ]
     ),
+    # Not note and added_by.
+    *(
+        ("column", f"public.top_ups.{column}", "radmeter_tenant", "SELECT")
+        for column in (
+            "id",
+            "username",
+            "bytes",
+            "used_bytes",
+            "added_at",
+            "expires_at",
+            "renewal",
+            "price",
+        )
+    ),
     ("database", "it", "PUBLIC", "CONNECT"),
     ("database", "it", "radmeter_owner", "TEMPORARY"),
     # Not id, issued_at and issued_by.

@@ -171,8 +171,10 @@ PARTS = {
     "check_tenant",
     "issuer_id",
     "merge_assignments",
+    "note_default_zone",
     "note_plan_history",
     "note_plan_price",
+    "note_rename",
     "rename_top_ups",
     "tenant_id",
     "tenant_values",
@@ -305,6 +307,7 @@ PARTS = {
 # rates, and who issues their documents.
 BILLINGS = {
     "assigned_until",
+    "former_routers",
     "add_credit_note",
     "billing_settings",
     "close_users",
@@ -342,6 +345,7 @@ BILLINGS = {
 # The chain of audit_log, and logins of tenants.
 READERS |= {
     "assigned_until",
+    "former_routers",
     "billing_settings",
     "month_ends",
     "audit_digest",
@@ -359,11 +363,20 @@ PARTS |= {
     "guard_part",
     "guard_recipient",
 }
-PARTS |= {"chain_earlier_lines", "chain_inserted", "chain_lines", "chain_rewritten", "guard_audit"}
+PARTS |= {
+    "chain_earlier_lines",
+    "chain_inserted",
+    "chain_lines",
+    "chain_rewritten",
+    "guard_audit",
+    "lock_chain",
+}
 TENANTS = {
     "assigned_until",
     "current_tenant",
+    "former_routers",
     "is_own_day",
+    "own_sessions",
     "setting_value",
     "stale_after",
     "period_end",
@@ -508,7 +521,6 @@ TENANT_RELATIONS = {
     "tenant_rates",
     "tenant_sessions",
     "tenants",
-    "top_ups",
     "user_quota_usage",
 }
 SELECTS: dict[str, set[str]] = {

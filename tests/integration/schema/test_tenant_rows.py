@@ -23,7 +23,7 @@ READABLE = {
     "public.invoices": 2,
     "public.plans": 2,
     "public.router_daily_usage": 3,
-    "public.routers": 2,
+    "public.routers": 1,
     "public.subscriber_plans": 1,
     "public.subscribers": 1,
     "public.top_ups": 1,
@@ -39,13 +39,18 @@ READABLE = {
     "radmeter.tenants": 1,
 }
 # The columns that a tenant may read, where it is not all of them.
-COLUMNS = {"public.routers": "id, name, mac, ip_address, tenant_id"}
+COLUMNS = {
+    "public.routers": "id, name, mac, nas_identifier, ip_address, clients, tenant_id",
+    "public.top_ups": "id, username, bytes, used_bytes, added_at, expires_at, renewal, price",
+}
 CALLABLE = {
     "anchor_day",
     "assigned_until",
     "current_tenant",
+    "former_routers",
     "is_own_day",
     "month_day",
+    "own_sessions",
     "period_end",
     "period_start",
     "setting_value",
@@ -62,11 +67,11 @@ FROM (VALUES (101, 'acme', 'default'), (102, 'bolt', 'bolt')) AS each (id, name,
 INSERT INTO radmeter.tenant_rates (tenant_id, from_day, terms)
 SELECT id, '2026-01-01', jsonb_build_object('price', '1' || CASE name WHEN 'acme' THEN '' ELSE '77700099' END)
 FROM radmeter.tenants;
-INSERT INTO routers (id, name, mac, ip_address, timezone, tenant_id, total_usage) VALUES
-    (201, 'acme lobby', '02:00:00:00:aa:01', '10.1.0.1', 'UTC', 101, 11),
-    (202, 'bolt lobby', '02:00:00:00:bb:02', '10.2.0.2', 'UTC', 102, 77),
-    (203, 'acme hall', '02:00:00:00:aa:03', '10.1.0.3', 'UTC', 101, 88),
-    (204, 'nobody', '02:00:00:00:bb:04', '10.2.0.4', 'UTC', NULL, 0);
+INSERT INTO routers (id, name, mac, ip_address, timezone, tenant_id, total_usage, nas_identifier, clients) VALUES
+    (201, 'acme lobby', '02:00:00:00:aa:01', '10.1.0.1', 'UTC', 101, 11, 'acme', '{10.1.0.0/16}'),
+    (202, 'bolt lobby', '02:00:00:00:bb:02', '10.2.0.2', 'UTC', 102, 77, 'bolt', '{10.2.0.0/16}'),
+    (203, 'acme hall', '02:00:00:00:aa:03', '10.2.0.3', 'UTC', 102, 88, 'bolt', '{10.2.0.0/16}'),
+    (204, 'nobody', '02:00:00:00:bb:04', '10.2.0.4', 'UTC', NULL, 0, 'bolt', '{10.2.0.0/16}');
 -- The hall was bolt's before and after.
 INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id) VALUES
     (201, '2026-01-01', 101), (202, '2026-01-01', 102),
@@ -81,7 +86,9 @@ VALUES ('alice', 301, 101), ('bolt bob', 302, 102), ('bolt nobody', 302, NULL);
 INSERT INTO subscriber_plans (username, plan_id) VALUES ('alice', 303), ('bolt bob', 304);
 INSERT INTO user_quota_usage (username, period_start, bytes_in, bytes_out)
 VALUES ('alice', '2026-01-01', 5, 5), ('bolt bob', '2026-01-01', 77700006, 77700006);
-INSERT INTO top_ups (username, bytes, note) VALUES ('alice', 5, 'acme'), ('bolt bob', 77700007, 'bolt');
+-- Alice was bolt's user then.
+INSERT INTO top_ups (username, bytes, note, added_by)
+VALUES ('alice', 5, 'bolt', 'bolt'), ('bolt bob', 77700007, 'bolt', 'bolt');
 INSERT INTO invoices (id, username, tenant_id, of_tenant_id, period_start, period_end, usage, amount, currency, status,
                       net, tax, digits, issued_at)
 VALUES (401, NULL, 101, NULL, '2026-01-01', '2026-02-01', 1, 1, 'EUR', 'issued', 1, 0, 2, now()),
@@ -295,6 +302,98 @@ def test_a_session_without_a_counted_day_is_of_the_day_of_its_last_packet(
     assert acme.rows(shown) == [("alice",)]
     filled.execute(last, ("2026-01-04 10:00Z",))
     assert acme.rows(shown) == []
+
+
+def test_a_session_over_days_of_another_tenant_is_not_shown(acme: Tenant, filled: Connection) -> None:
+    """It began and ended on days of acme, and counted in between, while the yard was bolt's."""
+    filled.execute("SET session_replication_role = replica")
+    filled.execute(
+        """INSERT INTO routers (id, name, timezone, tenant_id) VALUES (205, 'yard', 'Pacific/Auckland', 101);
+           INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id) VALUES
+               (205, '2026-01-01', 101), (205, '2026-01-04', 102), (205, '2026-01-06', 101), (205, '2026-01-08', 101);
+           INSERT INTO radacct (acctsessionid, acctuniqueid, username, router_id, nasipaddress, acctstarttime,
+                                acctupdatetime, acctinputoctets, usage_date)
+           SELECT name, name, name, 205, '10.9.9.9', start, start, 1, last
+           FROM (VALUES ('to the end', timestamptz '2026-01-03 10:59Z', date '2026-01-03'),
+                        ('bolt from its first day', '2026-01-03 11:00Z', '2026-01-04'),
+                        ('bolt in between', '2026-01-03 10:00Z', '2026-01-06'),
+                        ('from the first day', '2026-01-05 11:00Z', '2026-01-07'),
+                        -- The 8th is no change.
+                        ('over the 8th', '2026-01-06 11:00Z', '2026-01-09'),
+                        ('without a start', NULL, '2026-01-09'),
+                        ('bolt without a start', NULL, '2026-01-05')) AS each (name, start, last)"""
+    )
+    shown = acme.rows("SELECT username FROM radmeter.tenant_sessions WHERE router_id = 205 ORDER BY 1")
+    assert [name for (name,) in shown] == [
+        "from the first day",
+        "over the 8th",
+        "to the end",
+        "without a start",
+    ]
+
+
+def test_sessions_of_a_time(acme: Tenant, filled: Connection) -> None:
+    filled.execute("SET session_replication_role = replica")
+    asked = "SELECT username FROM radmeter.own_sessions({})"
+    for span, found in {
+        "": True,
+        "'2026-01-03 10:01Z'": True,  # it is open
+        "NULL, '2026-01-03 10:00Z'": False,
+        "'2026-01-01', '2026-01-03 10:01Z'": True,
+    }.items():
+        assert acme.rows(asked.format(span)) == ([("alice",)] if found else []), span
+    filled.execute("SELECT radmeter.ensure_partition('2026-01-01')")
+    filled.execute("UPDATE radacct SET acctstoptime = '2026-01-03 11:00Z' WHERE username = 'alice'")
+    assert acme.rows(asked.format("'2026-01-03 11:00Z'")) == [("alice",)]
+    assert acme.rows(asked.format("'2026-01-03 11:01Z'")) == []
+
+
+def test_plans_of_sessions_show_nothing_of_others(acme: Tenant, filled: Connection) -> None:
+    """A condition that some session of another tenant meets has the plan of one that none meets."""
+    explain = "EXPLAIN (ANALYZE, VERBOSE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT * FROM "
+    for condition in (
+        "bytes_in = {}",
+        "bytes_in > {}",
+        "bytes_in < {} AND router_id = 203",
+        "bytes_in <> {}",
+    ):
+        plans = {
+            value: [
+                line
+                for (line,) in acme.rows(
+                    f"{explain} radmeter.tenant_sessions WHERE {condition.format(value)}"
+                )
+            ]
+            for value in (77700013, 77700014, 77700099)
+        }
+        shapes = {str(plan).replace(str(value), "") for value, plan in plans.items()}
+        assert len(shapes) == 1, shapes
+        assert " on public.radacct" not in str(shapes)
+        # Its own rows may be told.
+        assert ("Removed by Filter: 1" in str(shapes)) is ("<" not in condition)
+
+
+def test_a_former_tenant_sees_the_name_of_a_router(acme: Tenant, database: str, filled: Connection) -> None:
+    details = "nas_identifier, ip_address, clients, tenant_id, tenant"
+    query = f"SELECT name, mac::text, {details} FROM radmeter.router_list WHERE id = 203"
+    assert acme.rows(query) == [("acme hall", "02:00:00:00:aa:03", None, None, None, None, None)]
+    with tenant(database, filled, "bolt") as bolt:
+        (row,) = bolt.rows(query)
+        assert None not in row
+        # What it never had, or has not yet, is not there at all.
+        filled.execute(
+            "INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id) VALUES (201, current_date + 9, 102)"
+        )
+        assert bolt.rows("SELECT id FROM radmeter.router_list ORDER BY 1") == [(202,), (203,)]
+    filled.execute("UPDATE routers SET tenant_id = 101 WHERE id = 203")
+    assert acme.rows(query) == [(*row[:-2], 101, "acme")]
+    assert acme.rows("SELECT id FROM radmeter.former_routers()") == []
+
+
+def test_notes_of_top_ups_are_the_operators(acme: Tenant) -> None:
+    for column in ("note", "added_by", "*"):
+        with pytest.raises(errors.InsufficientPrivilege):
+            acme.rows(f"SELECT {column} FROM public.top_ups")
 
 
 def test_a_login_that_is_not_bound_sees_nothing(database: str, filled: Connection) -> None:

@@ -57,6 +57,7 @@ WITHOUT = {
     "judge_login": "a login begins the validity of a voucher",
     "limit_router": PACKET,
     "merge_assignments": STEP,
+    "note_default_zone": "a trigger: the zone of the installation is a setting of `migrate`",
     "note_plan_price": "a trigger: what changed the plan writes the line",
     "observe_intervals": "the jobs note what packets tell",
     "rename_top_ups": "a trigger: what renamed the user writes the line",

@@ -7,7 +7,8 @@ CODE = """
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from radmeter.billing.statements import layout, pdf, words
+from radmeter.billing import wording
+from radmeter.billing.statements import layout, pdf
 from radmeter.billing.statements.document import Document, RouterUsage, Statement
 
 def used():
@@ -25,10 +26,10 @@ def made(tag):
         currency="EUR", digits=2, issued_on=date(2026, 11, 2), voided_on=None, usage_bytes=0, net=Decimal(1),
         tax=Decimal(0), amount=Decimal(1), taxes=[], recipient={}, issuer={}, terms={}, lines=[], credits=[], days=[],
         routers=routers)
-    return Statement(tenant_id=1, tenant=f"tenant {tag}", language="en", period=date(2026, 10, 1), documents=[document])
+    return Statement(tenant=f"tenant {tag}", language="en", period=date(2026, 10, 1), documents=[document])
 
 for tag in range(6):
-    pdf.as_pdf(layout.lay_out(made(tag), words.LANGUAGES["en"]), "")
+    pdf.as_pdf(layout.lay_out(made(tag), wording.ENGLISH), "")
     print(used())
 """
 

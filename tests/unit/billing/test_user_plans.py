@@ -247,12 +247,12 @@ def test_an_event_that_is_billed_is_not_billed_again_on_another_day() -> None:
 
 
 def test_a_top_up_costs_its_price() -> None:
-    top_up = TopUp(id=3, day=datetime.date(2026, 9, 30), description="10 GB", price=Decimal("4.9990"))
+    top_up = TopUp(id=3, day=datetime.date(2026, 9, 30), octets=10_000_000_000, price=Decimal("4.9990"))
     line = top_up_line(top_up, TAX, EUR, adjusts=True)
     assert (line.kind, line.top_up_id, line.description, str(line.net)) == (
         "top-up",
         3,
-        "Top-up 10 GB",
+        "Top-up 10,000,000,000 octets",
         "5.00",
     )
     assert line.arithmetic == "1 top-up x 4.999 EUR, rounded half up: 5.00 EUR"

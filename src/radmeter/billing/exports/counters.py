@@ -30,7 +30,10 @@ ROUTER_DAYS = Table(
            usage.bytes_in, usage.bytes_out, usage.router_id,
            coalesce(router.timezone, (SELECT value FROM radmeter.setting WHERE name = 'timezone')) AS timezone
     FROM public.router_daily_usage AS usage
-    JOIN public.routers AS router ON router.id = usage.router_id
+    -- A tenant's login finds the second ones only if they were its.
+    JOIN (SELECT id, name, mac, timezone FROM public.routers
+          UNION ALL SELECT id, name, mac, timezone FROM radmeter.former_routers()) AS router
+        ON router.id = usage.router_id
     LEFT JOIN assigned ON assigned.router_id = usage.router_id
         AND usage.usage_date >= assigned.from_day AND usage.usage_date < assigned.to_day
     LEFT JOIN radmeter.tenants AS tenant ON tenant.id = assigned.tenant_id

@@ -1,4 +1,4 @@
-"""Exports of documents: invoices, their lines, and credit notes."""
+"""Exports of documents: invoices and credit notes, and their lines."""
 
 from radmeter.billing.exports.columns import Column, money, octets
 from radmeter.billing.exports.table import Table
@@ -7,7 +7,12 @@ from radmeter.billing.exports.table import Table
 _DOCUMENTS = """
     FROM public.invoices AS invoice
     LEFT JOIN radmeter.tenants AS tenant ON tenant.id = coalesce(invoice.tenant_id, invoice.of_tenant_id)"""
-_IN_SPAN = "invoice.period_start >= {first} AND invoice.period_start < {end} AND {whose}"
+_IN_SPAN = "invoice.period_start >= {first} AND invoice.period_start < {end}"
+# Drafts have no day of issue.
+_ISSUED = """invoice.issued_at >= {first}::timestamp AT TIME ZONE 'UTC'
+             AND invoice.issued_at < {end}::timestamp AT TIME ZONE 'UTC' AND invoice.status <> 'draft'"""
+_NOTE_ISSUED = """note.issued_at >= {first}::timestamp AT TIME ZONE 'UTC'
+      AND note.issued_at < {end}::timestamp AT TIME ZONE 'UTC'"""
 _OF_TENANT = "coalesce(invoice.tenant_id, invoice.of_tenant_id) = {tenant}"
 
 INVOICES = Table(
@@ -42,7 +47,10 @@ INVOICES = Table(
                     round(0::numeric, coalesce(invoice.digits, 0))) AS credited,
            invoice.id AS document_id
     {_DOCUMENTS}
-    WHERE {_IN_SPAN}""",  # noqa: S608 # constants
+    WHERE {{when}} AND {{whose}}""",  # noqa: S608 # constants
+    when=_IN_SPAN,
+    issued=_ISSUED,
+    issued_rows="documents that were issued on these days (UTC), whatever their period; void ones too",
     of_tenant=_OF_TENANT,
     order=("tenant", "username", "document_id"),
     sums=("usage_bytes", "net", "tax", "gross", "credited"),
@@ -87,7 +95,10 @@ LINES = Table(
            trim_scale(line.tax_rate) AS tax_rate, line.tax_rule, line.adjusts
     {_DOCUMENTS}
     JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id
-    WHERE {_IN_SPAN}""",  # constants
+    WHERE {{when}} AND {{whose}}""",  # constants
+    when=_IN_SPAN,
+    issued=_ISSUED,
+    issued_rows="lines of the documents that were issued on these days (UTC), whatever their period; void ones too",
     of_tenant=_OF_TENANT,
     order=("tenant", "username", "document_id", "line"),
     sums=("usage_bytes", "net"),
@@ -122,10 +133,56 @@ CREDIT_NOTES = Table(
            note.issued_at, note.id AS credit_note_id, invoice.id AS document_id
     {_DOCUMENTS}
     JOIN public.credit_notes AS note ON note.invoice_id = invoice.id
-    WHERE note.issued_at >= {{first}}::timestamp AT TIME ZONE 'UTC'
-      AND note.issued_at < {{end}}::timestamp AT TIME ZONE 'UTC' AND {{whose}}""",  # constants
+    WHERE {{when}} AND {{whose}}""",  # constants
+    when=_NOTE_ISSUED,
+    issued=_NOTE_ISSUED,
+    issued_rows="credit notes that were issued on these days (UTC)",
     of_tenant=_OF_TENANT,
     order=("issued_at", "credit_note_id"),
     sums=("net", "tax", "gross"),
+    by_currency=True,
+)
+
+CREDIT_NOTE_LINES = Table(
+    what="credit-note-lines",
+    rows="lines of the credit notes that were issued on these days (UTC)",
+    columns=(
+        Column("number", "text", "of the credit note"),
+        Column("invoice", "text", "the number of the invoice that it credits"),
+        Column("tenant", "text", "whose invoice; of a user's invoice: whose user"),
+        Column("username", "text", "the user whose invoice it is; empty: the tenant's"),
+        Column("issued", "date", "the day in UTC"),
+        Column("line", "integer", "number of the line in the credit note"),
+        Column(
+            "invoice_line", "integer", "number of the line of the invoice that it gives back, or a part of it"
+        ),
+        Column("kind", "word", "of the line of the invoice: usage, included, base-fee, .."),
+        Column("period_start", "date", "the first day that the line of the invoice bills"),
+        Column("period_end", "date", "the first day that is not included"),
+        Column("description", "text", "as it stands on the invoice"),
+        Column("currency", "word", "ISO 4217"),
+        money("net", "given back, without tax, in the currency"),
+        Column("tax_rate", "decimal", "percent", (9, 9)),
+        Column("tax_rule", "text", "why it is this rate"),
+        Column("credit_note_id", "integer", ""),
+        Column("document_id", "integer", "of the invoice"),
+    ),
+    query=f"""
+    SELECT note.number, invoice.number AS invoice, tenant.name AS tenant, invoice.username,
+           (note.issued_at AT TIME ZONE 'UTC')::date AS issued, given.line, given.invoice_line, billed.kind,
+           billed.period_start, billed.period_end, given.description, note.currency::text AS currency,
+           round(given.net, note.digits) AS net, trim_scale(given.tax_rate) AS tax_rate, given.tax_rule,
+           note.id AS credit_note_id, invoice.id AS document_id, note.issued_at
+    {_DOCUMENTS}
+    JOIN public.credit_notes AS note ON note.invoice_id = invoice.id
+    JOIN public.credit_note_lines AS given ON given.credit_note_id = note.id
+    LEFT JOIN public.invoice_lines AS billed ON billed.invoice_id = invoice.id AND billed.line = given.invoice_line
+    WHERE {{when}} AND {{whose}}""",  # constants
+    when=_NOTE_ISSUED,
+    issued=_NOTE_ISSUED,
+    issued_rows="lines of the credit notes that were issued on these days (UTC)",
+    of_tenant=_OF_TENANT,
+    order=("issued_at", "credit_note_id", "line"),
+    sums=("net",),
     by_currency=True,
 )

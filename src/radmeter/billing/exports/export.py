@@ -13,26 +13,38 @@ from psycopg import sql
 from radmeter.billing.exports.archived import archived
 from radmeter.billing.exports.columns import Column
 from radmeter.billing.exports.counters import ROUTER_DAYS, USER_PERIODS
-from radmeter.billing.exports.documents import CREDIT_NOTES, INVOICES, LINES
+from radmeter.billing.exports.documents import CREDIT_NOTE_LINES, CREDIT_NOTES, INVOICES, LINES
 from radmeter.billing.exports.manifest import Manifest
 from radmeter.billing.exports.sessions import SESSIONS
 from radmeter.billing.exports.source import Source, Style
 from radmeter.billing.exports.table import Span, Table
 from radmeter.billing.exports.target import Target
-from radmeter.billing.tenants import ids
 from radmeter.database.connection import Connection
 from radmeter.database.views import Row, rows
 from radmeter.errors import StoreError
 from radmeter.progress import Progress
+from radmeter.routers.tenants import ids
 
-TABLES = {table.what: table for table in (INVOICES, LINES, CREDIT_NOTES, ROUTER_DAYS, USER_PERIODS, SESSIONS)}
+TABLES = {
+    table.what: table
+    for table in (
+        INVOICES,
+        LINES,
+        CREDIT_NOTES,
+        CREDIT_NOTE_LINES,
+        ROUTER_DAYS,
+        USER_PERIODS,
+        SESSIONS,
+    )
+}
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 
 # A day begins at most at 14 hours before it does in UTC, and ends 12 after it. What it is here depends on the zones.
 SPAN = """
 SELECT min(%(first)s::timestamp AT TIME ZONE zone) AS begins_at, max(%(end)s::timestamp AT TIME ZONE zone) AS ends_at
 FROM (SELECT value AS zone FROM radmeter.setting WHERE name = 'timezone'
-      UNION SELECT timezone FROM public.routers WHERE timezone IS NOT NULL) AS known"""
+      UNION SELECT timezone FROM public.routers WHERE timezone IS NOT NULL
+      UNION SELECT timezone FROM radmeter.former_routers() WHERE timezone IS NOT NULL) AS known"""
 # Ten million sessions are sorted in parts of 4 MB otherwise, which are then merged several times.
 SETTINGS = """
 SET LOCAL timezone = 'UTC'; SET LOCAL jit = off;
@@ -50,6 +62,13 @@ WHERE NOT EXISTS (SELECT FROM radmeter.billing_close AS closed
                   WHERE closed.period = month::date AND closed.tenant_id IS NOT DISTINCT FROM %(tenant)s::bigint)
 ORDER BY month"""
 
+# By the day of issue: documents of these may still be issued.
+UNENDED_MONTHS = """
+SELECT to_char(month, 'YYYY-MM') AS month
+FROM generate_series(date_trunc('month', %(first)s::timestamp), %(end)s::timestamp - interval '1 day', '1 month')
+    AS month
+WHERE least(month + interval '1 month', %(end)s::timestamp) > now() AT TIME ZONE 'UTC' ORDER BY month"""
+
 
 class NotForTenants(StoreError):
     """A tenant's login may not export this."""
@@ -57,11 +76,12 @@ class NotForTenants(StoreError):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Which rows are asked for: days from `first` to `last`, and a tenant's name, or None for everybody."""
+    """Which rows are asked for: days from `first` to `last`, and a tenant's name or number, or None for everybody."""
 
     first: datetime.date
     last: datetime.date
     tenant: str | None = None
+    by_issue: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +149,7 @@ def export(
     assert source.written == count, f"{source.written} rows were written of {count} in the same snapshot"
     manifest = Manifest(
         what=table.what,
-        rows_are=table.rows,
+        rows_are=table.rows_are(span),
         first_day=asked.first.isoformat(),
         last_day=asked.last.isoformat(),
         closed=not months,
@@ -161,14 +181,15 @@ def _open_months(connection: Connection, span: Span, is_tenants: bool) -> list[s
         own = rows(connection, "SELECT id FROM radmeter.tenants")  # it sees no others
         tenant_id = own[0]["id"] if own else None
     values = {"first": span.first, "end": span.end, "tenant": tenant_id}
-    return [row["month"] for row in rows(connection, OPEN_MONTHS, values)]
+    query = UNENDED_MONTHS if span.by_issue else OPEN_MONTHS
+    return [row["month"] for row in rows(connection, query, values)]
 
 
 def _span(connection: Connection, asked: Asked) -> Span:
-    tenant_id = None if asked.tenant is None else ids(connection, [asked.tenant])[asked.tenant]
+    tenant_id = None if asked.tenant is None else ids(connection, [asked.tenant])[0]
     end = asked.last + datetime.timedelta(days=1)
     times = rows(connection, SPAN, {"first": asked.first, "end": end})[0]
-    return Span(asked.first, end, times["begins_at"], times["ends_at"], tenant_id)
+    return Span(asked.first, end, times["begins_at"], times["ends_at"], tenant_id, asked.by_issue)
 
 
 def _sums(connection: Connection, table: Table, span: Span) -> list[Row]:

@@ -21,6 +21,8 @@ class Span:
     begins_at: datetime.datetime
     ends_at: datetime.datetime
     tenant_id: int | None = None
+    by_issue: bool = False
+    """Documents are of the days on which they were issued, in UTC."""
 
     def literals(self) -> dict[str, sql.Composable]:
         """Return what the queries' placeholders stand for. COPY takes no parameters."""
@@ -45,7 +47,12 @@ class Table:
     columns
         The columns, in order.
     query
-        A SELECT that gives these columns, with placeholders of `Span`, and ``{whose}`` for `of_tenant` or nothing.
+        A SELECT that gives these columns, with placeholders of `Span`, ``{whose}`` for `of_tenant` or nothing, and
+        ``{when}`` for `when` or `issued`.
+    when
+        The condition for the rows of the days.
+    issued, issued_rows
+        The condition for those issued on the days, and in words which rows that are. None: they are no documents.
     of_tenant
         The condition for the rows of one tenant, with the placeholder ``{tenant}``.
     order
@@ -64,13 +71,25 @@ class Table:
     order: Sequence[str]
     sums: Sequence[str]
     by_currency: bool = False
+    when: str = "true"
+    issued: str | None = None
+    issued_rows: str = ""
+
+    def rows_are(self, span: Span) -> str:
+        """Return which rows there are, in words."""
+        return self.issued_rows if span.by_issue else self.rows
 
     def selected(self, span: Span) -> sql.Composed:
         """Return the query of a span's rows, without an order."""
         whose = sql.SQL("true")
         if span.tenant_id is not None:
             whose = sql.SQL(self.of_tenant).format(tenant=sql.Literal(span.tenant_id))  # type: ignore[assignment]
-        return sql.SQL(self.query).format(whose=whose, **span.literals())
+        condition = self.when
+        if span.by_issue:
+            assert self.issued is not None
+            condition = self.issued
+        when = sql.SQL(condition).format(**span.literals())
+        return sql.SQL(self.query).format(whose=whose, when=when, **span.literals())
 
     def ordered_by(self, alias: str) -> sql.Composed:
         """Return the order of the rows of `alias`. That of text is the same in every database."""

@@ -1,4 +1,4 @@
-"""What a statement is made of: a tenant's documents of a month, as the database has them."""
+"""What a statement is made of: documents of a tenant or a user, as the database has them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +67,11 @@ class RouterUsage:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """An invoice with what belongs to it. `period_end` is the first day that is not billed."""
+    """An invoice with what belongs to it, or a credit note. `period_end` is the first day that is not billed.
+
+    `credits_invoice` is the number of the invoice that a credit note gives back, else None; `reason` and `voids` are
+    the credit note's.
+    """
 
     id: int
     status: str
@@ -90,6 +94,9 @@ class Document:
     credits: Sequence[Credit]
     days: Sequence[DayUsage]
     routers: Sequence[RouterUsage]
+    credits_invoice: str | None = None
+    reason: str = ""
+    voids: bool = False
 
     @property
     def name(self) -> str:
@@ -99,13 +106,21 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """A tenant's documents of a month. `made_of` is the latest day that any of them names: the date of the file."""
+    """Documents of a tenant or a user, as a file: all of a tenant's month, or one.
 
-    tenant_id: int
+    `tenant` is the tenant, or whose user it is. `username` is None for a tenant's documents.
+    """
+
     tenant: str
     language: str
     period: date
     documents: Sequence[Document]
+    username: str | None = None
+
+    @property
+    def whose(self) -> str:
+        """The name of who is billed."""
+        return self.tenant if self.username is None else self.username
 
     @property
     def dated(self) -> date:

@@ -1,11 +1,14 @@
-"""Finds a name for the file of a tenant's statement."""
+"""Finds names for the files of statements."""
 
 from datetime import date
 
 
-def file_name(period: date, tenant_id: int, tenant: str, suffix: str) -> str:
-    """Return the name of a tenant's file: no two tenants have the same, and none leaves its directory."""
+def file_name(period: date, whose: str, number: str) -> str:
+    """Return a name without its ending: `number` makes it the only one, and it is in no other directory.
+
+    `number` has no dash, so that the end of a name is never taken for it.
+    """
     # A name has at most 255 bytes, a letter up to four.
-    plain = "".join(char if char.isalnum() else "-" for char in tenant)
+    plain = "".join(char if char.isalnum() else "-" for char in whose)
     short = plain.encode()[:150].decode(errors="ignore")
-    return f"{period:%Y-%m}-{short}-{tenant_id}{suffix}"
+    return f"{period:%Y-%m}-{short}-{number}"

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from radmeter.billing.statements.document import Document, Line, Statement
-from radmeter.billing.statements.words import Language
+from radmeter.billing.wording import Language
 from radmeter.charts import Bar, bar_chart
 from radmeter.printable import escaped
 
@@ -66,7 +66,7 @@ def lay_out(statement: Statement, language: Language, *, attached: bool = False)
     names = ", ".join(part.title for part in parts)
     return Page(
         language=language.code,
-        title=_text(f"{statement.tenant} {statement.period:%Y-%m}: {names}"),
+        title=_text(f"{statement.whose} {statement.period:%Y-%m}: {names}"),
         page_words=language["page"],
         dated=statement.dated,
         parts=parts,
@@ -80,12 +80,14 @@ def _text(text: Any) -> str:
 
 def _part(document: Document, statement: Statement, words: Language, attached: bool) -> Part:
     draft = document.status == "draft"
-    kind = words["draft" if draft else "invoice"]
+    kind = words["draft" if draft else "invoice" if document.credits_invoice is None else "credit_note"]
     mark = ""
     if draft:
         mark = words["draft_mark"]
     elif document.status == "void":
         mark = words["void_mark"].format(day=document.voided_on)
+    elif document.voids:
+        mark = words["voiding_mark"].format(invoice=_text(document.credits_invoice))
     chart_title, chart = _chart(document, statement, words)
     return Part(
         title=kind if draft else _text(f"{kind} {document.number or document.id}"),
@@ -130,6 +132,9 @@ def _facts(document: Document, statement: Statement, words: Language) -> list[tu
         facts.append((words["number"], _text(document.number)))
     if document.issued_on is not None:
         facts.append((words["date"], document.issued_on.isoformat()))
+    if document.credits_invoice is not None:
+        facts.append((words["of_invoice"], _text(document.credits_invoice)))
+        facts.append((words["reason"], _text(document.reason)))
     last = document.period_end - ONE_DAY
     facts.append((words["period"], words["period_value"].format(first=document.period_start, last=last)))
     # Days are cut by the zones of the routers. That of the tenant says only when the month could be closed.
@@ -137,13 +142,17 @@ def _facts(document: Document, statement: Statement, words: Language) -> list[tu
     if zones:
         more = ", .." if len(zones) > MOST_ZONES else ""
         facts.append((words["time_zone"], _text(", ".join(zones[:MOST_ZONES])) + more))
-    facts += [(words["currency"], document.currency), (words["tenant"], _text(statement.tenant))]
+    facts.append((words["currency"], document.currency))
+    if statement.username is not None:
+        facts.append((words["user"], _text(statement.username)))
+    if statement.tenant:
+        facts.append((words["tenant"], _text(statement.tenant)))
     return facts
 
 
 def _totals(document: Document, words: Language) -> list[tuple[str, str, bool]]:
     def money(amount: Decimal) -> str:
-        return words.amount(amount, document.digits, document.currency)
+        return words.money(amount, document.currency, document.digits)
 
     totals = []
     if document.usage_bytes is not None:
@@ -154,7 +163,7 @@ def _totals(document: Document, words: Language) -> list[tuple[str, str, bool]]:
     if document.credits:
         totals += [(words["credited"], money(-credited)), (words["open"], money(document.amount - credited))]
     *others, (label, value) = totals
-    if document.amount - credited < 0:
+    if document.credits_invoice is None and document.amount - credited < 0:
         label = words["in_your_favour"]
     return [*((*each, False) for each in others), (label, value, True)]
 
@@ -181,7 +190,7 @@ def _chart(document: Document, statement: Statement, words: Language) -> tuple[s
 
 
 def _lines(document: Document, words: Language) -> Table:
-    rows = []
+    rows: list[Sequence[list[str]]] = []
     for line in document.lines:
         below = [f"{line.period_start} – {line.period_end - ONE_DAY}"]
         if line.adjusts:
@@ -193,7 +202,7 @@ def _lines(document: Document, words: Language) -> Table:
             (
                 [str(line.number)],
                 [_text(line.description), *below],
-                [f"{quantity} {_text(line.unit or '')}".strip()],
+                [f"{quantity} {_unit(line, words)}".strip()],
                 [_price(line, document, words)],
                 [words.number(line.tax_rate)],
                 [words.number(line.net, document.digits)],
@@ -201,8 +210,17 @@ def _lines(document: Document, words: Language) -> Table:
         )
     head = [words[name] for name in ("line", "description", "quantity", "unit_price", "tax_rate", "amount")]
     head[-1] += f" ({document.currency})"
-    total = ("", words["net"], "", "", "", words.number(document.net, document.digits))
-    return Table(title=words["lines"], head=head, align="rwrrrr", rows=rows, foot=total)
+    total = ["", words["net"], "", "", "", words.number(document.net, document.digits)]
+    if document.credits_invoice is not None:
+        # What is given back of a line has neither a quantity nor a price.
+        rows = [(*row[:2], *row[4:]) for row in rows]
+        del head[2:4], total[2:4]
+    return Table(title=words["lines"], head=head, align="rw" + "r" * (len(head) - 2), rows=rows, foot=total)
+
+
+def _unit(line: Line, words: Language) -> str:
+    """Return the unit as the language says it. GB, GiB and currencies are the same in all."""
+    return _text(words.words.get(f"unit_{line.unit}", line.unit or ""))
 
 
 def _price(line: Line, document: Document, words: Language) -> str:
@@ -265,6 +283,9 @@ def _routers(document: Document, words: Language) -> Table:
 def _notes(document: Document, words: Language, attached: bool) -> list[str]:
     terms = document.terms
     notes = []
+    if document.credits_invoice is not None:
+        notes.append(words["note_credit"])
+        return [*notes, words["note_attached"]] if attached else notes
     if any(line.usage_bytes is not None for line in document.lines) or document.usage_bytes:
         notes.append(words["note_units"])
     rounding = _setting(terms, "rounding")

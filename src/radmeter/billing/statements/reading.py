@@ -1,4 +1,4 @@
-"""Reads the documents of a month, of many tenants at once.
+"""Reads documents for statements, many at once: invoices and credit notes by their ids.
 
 The queries read plain tables only, so that a tenant's login gets its own rows (row-level security).
 """
@@ -9,7 +9,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from radmeter.billing.months import Month
 from radmeter.billing.statements.document import (
     Credit,
     DayUsage,
@@ -19,23 +18,30 @@ from radmeter.billing.statements.document import (
     Statement,
     utc_day,
 )
-from radmeter.billing.tenants import ids
 from radmeter.database import views
 from radmeter.database.connection import Connection
-from radmeter.database.views import NotKnown, Row
+from radmeter.database.views import Row
 from radmeter.errors import StoreError
 
-TENANTS = """
-SELECT tenant.id, tenant.name FROM radmeter.tenants AS tenant
-WHERE EXISTS (SELECT FROM public.invoices AS document
-              WHERE document.tenant_id = tenant.id
-                AND document.period_start >= %(first)s AND document.period_start < %(next)s)
-ORDER BY tenant.name, tenant.id"""
-DOCUMENTS = """
+# The tenant of a user's document is the one whose user it is.
+INVOICES = """
 SELECT document.*, tenant.name AS tenant, tenant.language
-FROM public.invoices AS document JOIN radmeter.tenants AS tenant ON tenant.id = document.tenant_id
-WHERE document.tenant_id = ANY(%(tenants)s) AND document.period_start >= %(first)s AND document.period_start < %(next)s
-ORDER BY document.tenant_id, document.id"""
+FROM public.invoices AS document
+LEFT JOIN radmeter.tenants AS tenant ON tenant.id = coalesce(document.tenant_id, document.of_tenant_id)
+WHERE document.id = ANY(%(documents)s) ORDER BY document.id"""
+# What it is about comes from its invoice: whose it is, the month, and the language.
+CREDIT_NOTES = """
+SELECT note.*, invoice.number AS invoice, invoice.username, invoice.period_start, invoice.period_end, invoice.terms,
+       tenant.name AS tenant, tenant.language
+FROM public.credit_notes AS note JOIN public.invoices AS invoice ON invoice.id = note.invoice_id
+LEFT JOIN radmeter.tenants AS tenant ON tenant.id = coalesce(invoice.tenant_id, invoice.of_tenant_id)
+WHERE note.id = ANY(%(documents)s) ORDER BY note.id"""
+CREDITED = """
+SELECT given.credit_note_id AS invoice_id, given.line, given.description, given.net, given.tax_rate, given.tax_rule,
+       billed.kind, billed.period_start, billed.period_end, billed.adjusts
+FROM public.credit_note_lines AS given JOIN public.credit_notes AS note ON note.id = given.credit_note_id
+JOIN public.invoice_lines AS billed ON billed.invoice_id = note.invoice_id AND billed.line = given.invoice_line
+WHERE given.credit_note_id = ANY(%(documents)s) ORDER BY given.credit_note_id, given.line"""
 LINES = """
 SELECT * FROM public.invoice_lines WHERE invoice_id = ANY(%(documents)s) ORDER BY invoice_id, line"""
 CREDITS = """
@@ -49,72 +55,66 @@ SELECT usage.invoice_id, usage.router_id, router.name, router.mac::text AS mac, 
        date_trunc('month', usage.usage_date::timestamp)::date AS month, count(*) AS days,
        sum(usage.bytes_in) AS bytes_in, sum(usage.bytes_out) AS bytes_out
 FROM public.invoice_usage AS usage LEFT JOIN (
-    SELECT id, mac, coalesce(timezone, radmeter.setting_value('timezone')) AS timezone,
+    SELECT id, mac, timezone,
            -- A discovered router is named by its MAC, but may send a name.
            CASE WHEN status = 'discovered' THEN coalesce(nullif(nas_identifier, ''), name) ELSE name END AS name
-    FROM public.routers) AS router ON router.id = usage.router_id
+    FROM radmeter.router_list) AS router ON router.id = usage.router_id
 WHERE usage.invoice_id = ANY(%(documents)s)
 GROUP BY usage.invoice_id, usage.router_id, router.name, router.mac, router.timezone, 6
 ORDER BY usage.invoice_id, router.name, usage.router_id, 6"""
-
-HOW_TO_CLOSE = "`radmeter billing close {period}` makes them"
 
 
 class DoesNotAddUp(StoreError):
     """The sums of a document are not those of its lines. It was changed by hand, or the database is damaged."""
 
 
-def tenants_with_documents(connection: Connection, period: Month) -> list[tuple[int, str]]:
-    """Return the tenants that have documents of a month, by name."""
-    found = views.rows(connection, TENANTS, {"first": period.first, "next": period.end})
-    return [(row["id"], row["name"]) for row in found]
-
-
-def read_statement(connection: Connection, period: Month, name: str) -> Statement:
-    """Return the statement of one tenant.
+def read_invoices(connection: Connection, ids: Sequence[int]) -> dict[int, Statement]:
+    """Return invoices by id, a statement each.
 
     Raises
     ------
-    NotKnown
-        There is no such tenant, or it has no document of the month.
     DoesNotAddUp
         A document is not the sum of its lines.
     """
-    found = read_statements(connection, period, list(ids(connection, [name]).values()))
-    if not found:
-        raise NotKnown(f"tenant {name!r} has no documents of {period}: {HOW_TO_CLOSE.format(period=period)}")
-    return found[0]
-
-
-def read_statements(connection: Connection, period: Month, tenants: Sequence[int]) -> list[Statement]:
-    """Return the statements of tenants, in the order of `tenants`. One without documents has none."""
-    documents = views.rows(
-        connection, DOCUMENTS, {"tenants": list(tenants), "first": period.first, "next": period.end}
-    )
-    asked = {"documents": [row["id"] for row in documents]}
+    documents = views.rows(connection, INVOICES, {"documents": list(ids)})
     parts = {
-        query: _grouped(views.rows(connection, query, asked)) for query in (LINES, CREDITS, DAYS, ROUTERS)
+        query: _grouped(views.rows(connection, query, {"documents": list(ids)}))
+        for query in (LINES, CREDITS, DAYS, ROUTERS)
     }
-    of_tenant: defaultdict[int, list[Row]] = defaultdict(list)
-    for row in documents:
-        of_tenant[row["tenant_id"]].append(row)
-    found = []
-    for tenant in tenants:
-        rows = of_tenant.get(tenant)
-        if not rows:
-            continue
-        made = [_document(row, *(parts[query].get(row["id"], []) for query in parts)) for row in rows]
-        found.append(
-            Statement(
-                tenant_id=tenant,
-                tenant=rows[0]["tenant"],
-                # That of the latest document, as it was copied; else the tenant's of today.
-                language=str(made[-1].terms.get("language") or rows[0]["language"]),
-                period=period.first,
-                documents=made,
-            )
-        )
-    return found
+    return {
+        row["id"]: _statement(row, _invoice(row, *(parts[query].get(row["id"], []) for query in parts)))
+        for row in documents
+    }
+
+
+def read_credit_notes(connection: Connection, ids: Sequence[int]) -> dict[int, Statement]:
+    """Return credit notes by id, a statement each. Raises DoesNotAddUp."""
+    documents = views.rows(connection, CREDIT_NOTES, {"documents": list(ids)})
+    lines = _grouped(views.rows(connection, CREDITED, {"documents": list(ids)}))
+    return {row["id"]: _statement(row, _credit_note(row, lines.get(row["id"], []))) for row in documents}
+
+
+def together(statements: Sequence[Statement]) -> Statement:
+    """Return statements of one tenant as one, in the language of the latest."""
+    last = statements[-1]
+    return Statement(
+        tenant=last.tenant,
+        language=last.language,
+        period=last.period,
+        documents=[document for each in statements for document in each.documents],
+    )
+
+
+def _statement(row: Row, document: Document) -> Statement:
+    _check(document)
+    return Statement(
+        tenant=row["tenant"] or "",
+        username=row["username"],
+        # As it was copied; else the tenant's of today.
+        language=str(document.terms.get("language") or row["language"] or ""),
+        period=document.period_start.replace(day=1),
+        documents=[document],
+    )
 
 
 def _grouped(rows: Sequence[Row]) -> dict[int, list[Row]]:
@@ -124,10 +124,10 @@ def _grouped(rows: Sequence[Row]) -> dict[int, list[Row]]:
     return grouped
 
 
-def _document(
+def _invoice(
     row: Row, lines: Sequence[Row], credits: Sequence[Row], days: Sequence[Row], routers: Sequence[Row]
 ) -> Document:
-    document = Document(
+    return Document(
         id=row["id"],
         status=row["status"],
         number=row["number"],
@@ -142,7 +142,7 @@ def _document(
         tax=_amount(row["tax"], Decimal(0)),
         amount=row["amount"],
         taxes=row["taxes"] or [],
-        recipient=row["recipient"] or {"name": row["tenant"]},
+        recipient=row["recipient"] or {"name": row["tenant"] or row["username"]},
         issuer=row["issuer"] or {},
         terms=row["terms"] or {},
         lines=[_line(each) for each in lines],
@@ -176,8 +176,48 @@ def _document(
             for each in routers
         ],
     )
-    _check(document)
-    return document
+
+
+def _credit_note(row: Row, lines: Sequence[Row]) -> Document:
+    return Document(
+        id=row["id"],
+        status="issued",
+        number=row["number"],
+        period_start=row["period_start"],
+        period_end=row["period_end"],
+        currency=row["currency"],
+        digits=row["digits"],
+        issued_on=utc_day(row["issued_at"]),
+        voided_on=None,
+        usage_bytes=None,
+        net=row["net"],
+        tax=row["tax"],
+        amount=row["amount"],
+        taxes=row["taxes"],
+        recipient=row["recipient"],
+        issuer=row["issuer"],
+        terms=row["terms"] or {},
+        lines=[
+            _line(
+                {
+                    **each,
+                    "arithmetic": "",
+                    "usage_bytes": None,
+                    "quantity": None,
+                    "unit": None,
+                    "unit_price": None,
+                    "detail": {},
+                }
+            )
+            for each in lines
+        ],
+        credits=[],
+        days=[],
+        routers=[],
+        credits_invoice=row["invoice"] or f"#{row['invoice_id']}",
+        reason=row["reason"],
+        voids=row["voids"],
+    )
 
 
 def _line(row: Row) -> Line:
@@ -219,7 +259,9 @@ def _known(day: date | None) -> date:
 def _check(document: Document) -> None:
     """Compare the sums of a document with its parts, so that no file shows a total that its lines do not have."""
     faults = []
-    sums = [("net", document.net, sum((line.net for line in document.lines), Decimal(0)))]
+    sums = []
+    if document.lines or document.credits_invoice is None:
+        sums.append(("net", document.net, sum((line.net for line in document.lines), Decimal(0))))
     if document.taxes:
         sums.append(("tax", document.tax, sum((Decimal(each["tax"]) for each in document.taxes), Decimal(0))))
     if document.usage_bytes is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from support.archives import sessions_of
+from support.commands import radmeter
 from support.exported import FIXED, FORMATS, WHAT, change, exported, fill, manifest, read
 from support.servers import Connection
 
@@ -244,3 +245,72 @@ def test_credit_notes_are_beside_their_invoice(filled: str, connection: Connecti
         read(exported(filled, "credit-notes", "csv", tmp_path / "x.csv", *november, "--tenant", "kuwait"))
         == []
     )
+
+
+def test_lines_of_credit_notes(filled: str, connection: Connection, tmp_path: Path) -> None:
+    """Each says which line of which invoice it gives back. They are of the day on which the note was issued (UTC)."""
+    change(
+        connection,
+        """
+        INSERT INTO public.credit_notes (id, invoice_id, issuer_id, number_year, sequence, number, currency, digits,
+            net, tax, amount, taxes, reason, recipient, issuer, issued_at)
+        VALUES (5, 11, 1, 0, 1, 'CN-1', 'EUR', 2, 10.00, 1.90, 11.90, '[]', 'outage', '{}', '{}',
+                '2026-11-30 23:59:59.5Z'),
+               (6, 11, 1, 0, 2, 'CN-2', 'EUR', 2, 1.00, 0.19, 1.19, '[]', 'more', '{}', '{}', '2026-12-01 00:00Z');
+        INSERT INTO public.credit_note_lines (credit_note_id, line, invoice_line, description, net, tax_rate, tax_rule)
+        VALUES (5, 1, 1, '=usage', 7.50, 19, 'VAT'), (5, 2, 2, 'fee', 2.50, 19, 'VAT'), (6, 1, 1, 'usage', 1, 19, 'VAT')
+        """,
+    )
+    for form in FORMATS:
+        rows = read(
+            exported(filled, "credit-note-lines", form, tmp_path / f"x.{form}", "--period", "2026-11")
+        )
+        assert [(row["number"], row["invoice"], row["tenant"]) for row in rows] == [
+            ("CN-1", "2026-000001", "acme")
+        ] * 2
+        assert [(int(row["line"]), int(row["invoice_line"]), Decimal(str(row["net"]))) for row in rows] == [
+            (1, 1, Decimal("7.50")),
+            (2, 2, Decimal("2.50")),
+        ]
+    # What the lines give back is what the notes give back.
+    notes = manifest_of(filled, "credit-notes", tmp_path)
+    lines = manifest_of(filled, "credit-note-lines", tmp_path)
+    assert lines["totals_by_currency"]["EUR"] == {"rows": 2, "net": notes["totals_by_currency"]["EUR"]["net"]}
+
+
+def manifest_of(filled: str, what: str, place: Path) -> dict[str, Any]:
+    exported(filled, what, "csv", place / f"{what}.csv", "--period", "2026-11")
+    return manifest(place / f"{what}.csv")
+
+
+def test_documents_by_the_day_of_their_issue(filled: str, connection: Connection, tmp_path: Path) -> None:
+    """The books of November have what was issued in it, whatever its period; a draft has no such day."""
+    change(
+        connection,
+        """UPDATE public.invoices SET status = 'issued', number = 'I-' || id, issued_at = '2026-11-02 09:00Z';
+           UPDATE public.invoices SET issued_at = '2026-10-31 23:59:59Z' WHERE id = 11;
+           UPDATE public.invoices SET status = 'draft', number = NULL, issued_at = NULL WHERE id = 13""",
+    )
+    november = ("--period", "2026-11", "--by", "issue")
+    rows = read(exported(filled, "invoices", "csv", tmp_path / "x.csv", *november))
+    assert [(row["number"], row["period_start"]) for row in rows] == [("I-12", "2026-10-01")]
+    assert "issued on these days (UTC)" in manifest(tmp_path / "x.csv")["rows_are"]
+    lines = read(exported(filled, "lines", "csv", tmp_path / "y.csv", *november))
+    assert {row["number"] for row in lines} <= {"I-12"}
+    rows = read(
+        exported(filled, "invoices", "csv", tmp_path / "x.csv", "--period", "2026-10", "--by", "issue")
+    )
+    assert [row["number"] for row in rows] == ["I-11"]
+    for what, by in (("router-days", "issue"), ("sessions", "issue"), ("credit-notes", "period")):
+        done = radmeter(
+            filled, "billing", "export", "--what", what, "--by", by, "--period", "2026-11", "-o", "-"
+        )
+        assert done.exit_code == 2
+
+
+def test_a_tenant_is_named_by_its_number_too(filled: str, connection: Connection, tmp_path: Path) -> None:
+    (row,) = connection.execute("SELECT id FROM radmeter.tenants WHERE name = 'acme'").fetchall()
+    files = [tmp_path / "name.csv", tmp_path / "number.csv"]
+    for file, tenant in zip(files, ("acme", str(row[0])), strict=True):
+        exported(filled, "invoices", "csv", file, "--tenant", tenant)
+    assert files[0].read_bytes() == files[1].read_bytes()

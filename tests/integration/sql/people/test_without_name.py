@@ -1,4 +1,4 @@
-"""`radmeter.without_name`: a name is replaced where it is a whole value, or a word of a reason."""
+"""`radmeter.without_name`: a name is replaced where it is that of a user, or a word of a text."""
 
 import json
 
@@ -16,23 +16,39 @@ def without(connection: Connection, value: object, name: str) -> object:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_value_that_is_the_name(connection: Connection, name: str) -> None:
+def test_under_the_keys_of_user_names(connection: Connection, name: str) -> None:
     detail = {
-        "users": [{"username": name, "before": [1, 2]}, [name, f"{name}x", None, True, 1.5]],
-        name: {},
+        "users": [{"username": name, "before": [1, 2]}, {"user": f"{name}x"}, None, True, 1.5],
+        "packets": [{"user": name}],
+        "user_counters": [[name, "2026-01-01", 1], [f"{name}x", name], name, []],
         "e": [],
     }
     expected = {
-        "users": [{"username": "P", "before": [1, 2]}, ["P", f"{name}x", None, True, 1.5]],
-        name: {},
+        "users": [{"username": "P", "before": [1, 2]}, {"user": f"{name}x"}, None, True, 1.5],
+        "packets": [{"user": "P"}],
+        "user_counters": [["P", "2026-01-01", 1], [f"{name}x", name], name, []],
         "e": [],
     }
     assert without(connection, detail, name) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_word_of_a_reason(connection: Connection, name: str) -> None:
-    assert without(connection, {"reason": f"value <{name}> is bad"}, name) == {"reason": "value <P> is bad"}
+def test_whatever_else_has_the_name_keeps_it(connection: Connection, name: str) -> None:
+    detail = {
+        "tenant": name,
+        "before": {"name": name, "plan": name},
+        "tenants": [name],
+        name: {},
+        "user_counters": name,
+    }
+    assert without(connection, detail, name) == detail
+    assert without(connection, name, name) == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("key", ["reason", "note"])
+def test_a_word_of_a_text(connection: Connection, key: str, name: str) -> None:
+    assert without(connection, {key: f"value <{name}> is bad"}, name) == {key: "value <P> is bad"}
     assert without(connection, {"other": f"value <{name}> is bad"}, name) == {
         "other": f"value <{name}> is bad"
     }
@@ -45,7 +61,9 @@ def test_not_a_part_of_another_name(connection: Connection) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_audit_lines_are_found_by_the_name(connection: Connection, name: str) -> None:
-    for detail in ({"username": name}, {"username": f"{name}x"}, {name: 1}, {"reason": f"<{name}>"}):
+    for detail in (
+        {"username": name}, {"username": f"{name}x"}, {name: 1}, {"reason": f"<{name}>"}, {"tenant": name},
+    ):  # fmt: skip
         connection.execute(
             "INSERT INTO audit_log (action, detail) VALUES ('test', %s)", (json.dumps(detail),)
         )

@@ -148,7 +148,8 @@ CREATE TABLE radmeter.plan_history (
     held      boolean NOT NULL,
     main      boolean NOT NULL,
     tenant_id bigint REFERENCES radmeter.tenants (id),
-    together  timestamptz
+    together  timestamptz,
+    renamed   boolean NOT NULL DEFAULT false
 );
 CREATE INDEX plan_history_username_idx ON radmeter.plan_history (username, at);
 COMMENT ON TABLE radmeter.plan_history IS 'which plans a user got and lost, and when: days are charged by it';
@@ -158,6 +159,8 @@ COMMENT ON COLUMN radmeter.plan_history.tenant_id IS
     'whose user it is from then on, if the plan was got: subscribers.tenant_id; NULL: the operator''s own';
 COMMENT ON COLUMN radmeter.plan_history.together IS
     'when the transaction began: what a user lost and got in one transaction is one change; NULL: a change by itself';
+COMMENT ON COLUMN radmeter.plan_history.renamed IS
+    'the user has it from then on under this name, and had it under another: it was not given again';
 INSERT INTO radmeter.plan_history (username, plan_id, held, main)
 SELECT username, plan_id, true, true FROM public.subscribers
 UNION ALL SELECT username, plan_id, true, false FROM public.subscriber_plans;
@@ -174,12 +177,13 @@ CREATE TABLE radmeter.plan_prices (
 COMMENT ON TABLE radmeter.plan_prices IS
     'what a plan cost since when, for which period, and in which time zone its days are';
 COMMENT ON COLUMN radmeter.plan_prices.quota_type IS 'what the price is for: plans.quota_type of then';
-COMMENT ON COLUMN radmeter.plan_prices.timezone IS 'NULL: the default time zone of the installation';
+COMMENT ON COLUMN radmeter.plan_prices.timezone IS
+    'of the plan, or the default of the installation then: no later change moves a day';
 INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone)
 SELECT id, '-infinity', CASE pg_typeof(price) WHEN 'numeric'::regtype THEN price::text::numeric
                                               -- as decimal_columns rounds a double
                                               ELSE round(price::text::numeric, 2) END,
-       quota_type, timezone
+       quota_type, coalesce(timezone, (SELECT value FROM radmeter.setting WHERE name = 'timezone'))
 FROM public.plans;
 """
 
@@ -294,6 +298,8 @@ CREATE TABLE public.invoice_lines (
     PRIMARY KEY (invoice_id, line)
 );
 CREATE INDEX invoice_lines_top_up_id_idx ON public.invoice_lines (top_up_id) WHERE top_up_id IS NOT NULL;
+-- One-time plans, which are few: each close asks which were billed.
+CREATE INDEX invoice_lines_given_idx ON public.invoice_lines (invoice_id) WHERE detail ? 'given';
 COMMENT ON TABLE public.invoice_lines IS 'the lines of documents, with their arithmetic';
 COMMENT ON COLUMN public.invoice_lines.kind IS
     'usage, included, base-fee, share, minimum, maximum, plan, top-up, credit, ..';
