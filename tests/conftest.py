@@ -4,6 +4,8 @@ import os
 import signal
 import zlib
 from collections import defaultdict
+from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +34,33 @@ def pytest_configure() -> None:
 # These files take minutes, most of them with few tests. If one of them begins last, the other processes wait for it.
 LONG_FILES = (
     "integration/counting/test_model.py",
-    "acceptance/ha/",
-    "acceptance/",
-    "integration/counting/test_truth",
+    "integration/billing/test_properties.py",
+    "integration/adoption/test_adopt_killed.py",
+    "integration/adoption/test_backfill_command.py",
     "integration/schema/test_schema.py",
+    "integration/counting/test_truth",
     "integration/schema/test_migrate",
+    "integration/billing/test_year.py",
     "integration/database/test_another_version.py",
     "integration/adoption/",
+    "integration/ingest/test_time_goes_back_random.py",
+    "integration/billing/exports/test_large.py",
+    "unit/test_package.py",
 )
 
+# These wait for most of their time: for a lease to end, a server to start, a patience to run out. If all processes
+# began with them, the processors would have nothing to do.
+WAITING_FILES = (
+    "acceptance/ha/test_failover.py",
+    "acceptance/ha/",
+    "acceptance/",
+    "integration/cli/test_cli_patience.py",
+    "integration/database/test_deadline.py",
+    "integration/database/test_haproxy.py",
+    "integration/database/test_standby.py",
+    "integration/embedded/",
+    "integration/cli/test_cli_waits.py",
+)
 
 # Here each test runs on one version of PostgreSQL, and each version has half of the tests: what they are about depends
 # little on it. All functions run on each version in integration/sql, and what counts in counting and ingest. The model
@@ -59,10 +79,11 @@ ONE_VERSION = (
 LEFT_OUT = pytest.StashKey[int]()
 
 
+@pytest.hookimpl(trylast=True)  # pytest itself puts tests with the same parameter of a session together
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In a run of all tests (scripts/test), begin with the long files, and leave out what `--long` adds."""
     if hasattr(config, "workerinput"):  # xdist keeps this order
-        items.sort(key=_rank)
+        items[:] = _by_file(items)
         if not os.environ.get("RADMETER_LONG"):
             left_out = _of_another_version(items)
             items[:] = [item for item in items if item not in left_out]
@@ -104,9 +125,22 @@ def _of_another_version(items: list[pytest.Item]) -> set[pytest.Item]:
     }
 
 
-def _rank(item: pytest.Item) -> int:
-    return next(
-        (rank for rank, name in enumerate(LONG_FILES) if _place(item).startswith(name)), len(LONG_FILES)
+def _by_file(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests with their files in the order in which they begin: one that waits, one that works, and so on."""
+    files: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        files[_place(item)].append(item)
+    waiting = sorted((name for name in files if name.startswith(WAITING_FILES)), key=_rank(WAITING_FILES))
+    working = sorted((name for name in files if not name.startswith(WAITING_FILES)), key=_rank(LONG_FILES))
+    order = [name for pair in zip_longest(waiting, working) for name in pair if name is not None]
+    return [item for name in order for item in files[name]]
+
+
+def _rank(names: tuple[str, ...]) -> Callable[[str], tuple[int, str]]:
+    # The others by name: those of tests/unit, which are the shortest, come last.
+    return lambda file: (
+        next((rank for rank, name in enumerate(names) if file.startswith(name)), len(names)),
+        file,
     )
 
 

@@ -91,6 +91,7 @@ def run_killed(dsn: str, seed: int, *arguments: str) -> int:
             deadline = time.monotonic() + 120
             row = None
             while process.poll() is None and row is None and time.monotonic() < deadline:
+                time.sleep(0.005)
                 row = connection.execute(at_work.encode()).fetchone()
             try:
                 output, _ = process.communicate(timeout=chance.uniform(0.2, 1) * alive_seconds)

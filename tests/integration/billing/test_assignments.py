@@ -3,23 +3,15 @@
 import datetime
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.commands import radmeter, refused, run
 from support.processes import until
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter.billing import assignments
 from radmeter.jobs import runner
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Which plans users had and what those cost, since when: noted whoever changes it, and by whatever means."""
 
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.commands import radmeter, refused, run
-from support.servers import Connection, Server, installed
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
+from support.servers import Connection
 
 
 @pytest.fixture(autouse=True)

@@ -1,18 +1,9 @@
 """`radmeter tenants` and `radmeter billing issuers`: what a tenant has, what its usage costs, and what is refused."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import psycopg
 import pytest
 from support.commands import radmeter, refused, run
-from support.servers import Connection, Server, installed
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
+from support.servers import Connection
 
 
 def document(connection: Connection, tenant: str, month: str = "2026-01-01") -> None:

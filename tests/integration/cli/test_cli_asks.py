@@ -1,6 +1,5 @@
 """Every command that changes or deletes something for good asks first. Without a terminal it wants --yes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -10,7 +9,7 @@ from support.command_tree import leaves
 from support.commands import radmeter
 from support.every_command import prepared
 from support.screens import screen
-from support.servers import Connection, Server, installed
+from support.servers import Connection, Server
 
 READS = "it only reads"
 AGAIN = "a further call changes it back"
@@ -164,12 +163,6 @@ WITHOUT = {
     "partitions list": READS,
     "partitions ensure": "it only adds",
 }
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 def test_every_command_asks_or_it_is_said_why_not() -> None:

@@ -1,20 +1,12 @@
 """Every command at a database that has no schema of radmeter yet says so, and what to do."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from support.commands import radmeter
 from support.every_command import RUNS
-from support.servers import Server, installed
+from support.servers import Server
 
 from radmeter.database.connection import connect
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 def test_no_command_ends_with_a_traceback(server: Server, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from support.command_tree import commands, leaves
 from support.commands import Packets, Result, radmeter_into
 from support.every_command import OTHERS, RUNS, prepared
 from support.screens import terminal, written
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter import output
 from radmeter.errors import OutputError
@@ -25,12 +25,6 @@ FULL_DISK = Path("/dev/full")
 FULL = "error: standard output cannot be written: No space left on device"
 # With a list, a finding, a bar, a spinner and a live screen.
 STYLED = {"sessions", "doctor", "replay", "verify", "top"}
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 def test_every_command_is_run_here_or_it_says_why_not() -> None:

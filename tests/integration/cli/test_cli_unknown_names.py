@@ -1,16 +1,14 @@
 """Every argument and option that names something: a name of nothing is an error that says so, never an empty list."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import pytest
 from support.command_tree import leaves
 from support.commands import NODE as NODE_OF_PACKETS
 from support.commands import Packets, Result, radmeter
 from support.every_command import prepared
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter.config import ALL
 
@@ -347,12 +345,6 @@ def names() -> set[str]:
             elif not numbers and not set(each.opts) & SETTINGS:
                 found.add(f"{name} {each.opts[0]}")
     return found
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 def test_every_name_is_tried_or_it_is_said_why_not() -> None:

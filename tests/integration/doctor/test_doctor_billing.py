@@ -10,13 +10,6 @@ from support.billing_clock import set_clock
 from support.books import FORMER, GB, LATEST, OLDEST, Books, day
 from support.commands import radmeter
 from support.doctoring import Line, faults
-from support.servers import Server, installed
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,16 +10,10 @@ import pytest
 from support.doctoring import Line, faults, paste
 from support.quota_queue import ask, session, set_coa
 from support.quotas import MB, apply_due, give_plan, use
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter.doctor import commands
 from radmeter.quotas.secrets import add_key
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 @pytest.fixture
@@ -68,7 +63,9 @@ def test_requests_that_failed_or_that_nobody_sends(
     ask(connection)
     assert found() == []
     connection.execute("UPDATE radmeter.disconnect_queue SET next_try_at = now() - interval '10 minutes'")
-    assert said(found()) == [("red", "1 request to routers waits, for up to 10 min 0 s: nobody sends them")]
+    ((level, text),) = said(found())
+    assert level == "red"
+    assert re.fullmatch(r"1 request to routers waits, for up to 10 min \d+ s: nobody sends them", text)
     connection.execute(
         "UPDATE radmeter.disconnect_queue SET state = 'failed', ended_at = now(), error = 'Error-Cause 404'"
     )
@@ -86,7 +83,7 @@ def test_users_whom_nobody_looks_at(
     connection.execute("UPDATE radmeter.quota_account SET due_at = now() - interval '10 minutes'")
     (line,) = found()
     assert (line.level, line.remedy) == ("red", "radmeter jobs run")
-    assert line.said.startswith("changes of plans and ends of periods wait for 10 min 0 s")
+    assert re.match(r"changes of plans and ends of periods wait for 10 min \d+ s", line.said)
     apply_due(connection)
     assert found() == []
     connection.execute("UPDATE subscribers SET suspended_at = now()")

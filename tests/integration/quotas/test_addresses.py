@@ -1,13 +1,12 @@
 """Where requests to a router go: the same for those that are sent, for `test-coa`, and for `routers show`."""
 
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.commands import Packets
 from support.quota_queue import ask, session, set_coa
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter.errors import StoreError
 from radmeter.quotas import queue
@@ -22,12 +21,6 @@ KNOWN = {
     "192.0.2.3": "UPDATE routers SET ip_address = '192.0.2.3'",
     "192.0.2.4": "UPDATE radacct SET nasipaddress = '192.0.2.4'",
 }
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 def test_requests_of_a_bound_router_go_to_its_clients_only(

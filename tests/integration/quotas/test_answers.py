@@ -7,13 +7,7 @@ import pytest
 from support.commands import Packets
 from support.quota_queue import IMPATIENT, ask, requests, session, set_coa, wait_for, wait_for_state, working
 from support.scripted_nas import ACK, NAK, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
-from support.servers import Connection, Server, installed
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
+from support.servers import Connection
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pwd
 import re
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -15,16 +14,10 @@ from cryptography.fernet import Fernet
 from support.commands import radmeter
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
 from support.scripted_nas import NAK, SECRET, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter.quotas import secrets
 from radmeter.quotas.secrets import Keyring
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 @pytest.fixture

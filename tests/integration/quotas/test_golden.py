@@ -8,11 +8,10 @@ import os
 import re
 import struct
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter.quotas import coa, queue
 from radmeter.quotas.coa import Act
@@ -63,12 +62,6 @@ CASES: list[tuple[str, Act, int]] = [
     *((vendor, coa.DISCONNECT, 1) for vendor in VENDORS if vendor != "chilli"),
     *((vendor, coa.COA, 0) for vendor in TAKE_COA),
 ]
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 def lines(datagram: bytes) -> list[str]:

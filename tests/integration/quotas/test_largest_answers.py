@@ -1,16 +1,14 @@
 """Whatever numbers a router sends, in packets and in answers: a request is made, and what became of it is kept."""
 
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.quota_queue import ask, requests, session, set_coa
 from support.scripted_nas import SECRET
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter.quotas import coa, queue
 from radmeter.quotas.following import after_acknowledged, after_answer, after_silence
@@ -38,12 +36,6 @@ LARGEST = {
     "acctupdatetime": "294276-12-31",
     "arrived_at": None,
 }
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 def test_every_number_of_a_router_is_recorded(database: str, connection: Connection, tmp_path: Path) -> None:

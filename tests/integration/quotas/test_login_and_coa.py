@@ -1,21 +1,12 @@
 """A login and a CoA-Request give a router the same attributes for the same limits."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from psycopg.rows import dict_row
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter.quotas.limits import Limits, VendorAttribute, attributes
 
 VALUES = (0, 1, 999, 1023, (1 << 32) - 1, 1 << 32, (5 << 30) + 7, 1 << 45, (1 << 63) - 1)
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 def vendors(connection: Connection) -> dict[str, list[VendorAttribute]]:

@@ -1,6 +1,5 @@
 """Passwords of users: where they are stored, who may see them, and where they never show."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -8,15 +7,9 @@ import pytest
 from support.commands import radmeter
 from support.logins import as_role, login_role
 from support.screens import screen
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 SECRET = "Correct-Horse-7"
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 @pytest.fixture

@@ -1,19 +1,10 @@
 """`radmeter plans`: every option, what does not go together, and changes that hold at once."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import psycopg
 import pytest
 from support.commands import radmeter, run
 from support.quotas import MB, OTHER_DAY, apply_due, queue, state, use
-from support.servers import Connection, Server, installed
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
+from support.servers import Connection
 
 
 def test_every_option_is_a_value_of_the_plan(database: str, connection: Connection) -> None:

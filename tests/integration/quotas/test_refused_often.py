@@ -1,18 +1,8 @@
 """A request that fails again and again is made less and less often, for as long as the session is open."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from support.quotas import MB, apply_due, give_plan, queue, use
-from support.servers import Connection, Server, installed
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
-
+from support.servers import Connection
 
 # How often it failed, how long ago in minutes, and whether it is made again now.
 PAUSES = [

@@ -9,7 +9,6 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from support.quota_queue import (
 )
 from support.rows_read import rows_read
 from support.scripted_nas import SECRET, Nas, Received, acknowledges, is_silent, scripted_nas
-from support.servers import Connection, Server, installed
+from support.servers import Connection, Server
 
 from radmeter.quotas import coa, queue
 from radmeter.quotas.secrets import add_key
@@ -37,12 +36,6 @@ from radmeter.quotas.worker import Pace
 
 MANY = 10_000 if os.environ.get("RADMETER_LONG") == "1" else 1_000
 PROFILE = coa.Profile("generic", 3799, (("User-Name", "Acct-Session-Id"),))
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 @pytest.fixture

@@ -3,16 +3,14 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from support.commands import Packets
 from support.load_factor import load_factor
 from support.quota_queue import coa_routers, in_state, wait_for, working
 from support.quotas import MB, apply_due
 from support.scripted_nas import scripted_nas
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter.quotas.secrets import add_key
 from radmeter.quotas.worker import Pace
@@ -22,12 +20,6 @@ ROUTERS = 50
 USERS = 10_000 if LONG else 1_000
 # 10,000 who come to it within a minute are sent their requests within that minute.
 SECONDS = 60.0
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 def report(database: str, status: str, octets: int) -> None:

@@ -1,6 +1,6 @@
 """What open sessions are told when the limits of their user change, and that they are told nothing else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,7 @@ import pytest
 from support.quota_queue import requests, session, set_coa, wait_for, working
 from support.quotas import MB, apply_due, give_plan, queue, use
 from support.scripted_nas import NAK, Nas, Received, scripted_nas
-from support.servers import Connection, Server, installed
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
+from support.servers import Connection
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`radmeter users`: give plans, top up, suspend, and what happens when two things happen at once."""
 
 import threading
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from support.commands import radmeter, run
 from support.quotas import MB, OTHER_DAY, apply_due, queue, state, use
 from support.rows_read import rows_read
-from support.servers import Connection, Server, installed
+from support.servers import Connection
 
 from radmeter.quotas.subscribers import list_users
 
@@ -27,12 +26,6 @@ NAMES = (
     "-x",
     "x" * 253,
 )
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
 
 
 @pytest.fixture

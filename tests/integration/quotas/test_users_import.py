@@ -1,7 +1,6 @@
 """`radmeter users import`: a report by line, again and again, and a long list in flat memory."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -9,13 +8,7 @@ import pytest
 from support.commands import radmeter
 from support.memory import peak_bytes
 from support.quotas import MB, state, use
-from support.servers import Connection, Server, installed
-
-
-@pytest.fixture(scope="session")
-def server(running: Callable[[Path], Server]) -> Server:
-    """One server: nothing here depends on its version."""
-    return running(next(iter(installed().values())))
+from support.servers import Connection
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from radmeter.plugin.journal.files import file_mode, open_or_create
 # The roles.
 WRITER, READER = "writer", "reader"
 
-# `held_by` has the lock for an instant. So another process tries for so long before it gives up.
-ASK_AGAIN = 10
-ASK_SECONDS = 0.001
+# `held_by` has the lock for an instant, or for as long as a busy machine keeps it from a processor. So another process
+# tries for a quarter of a second before it gives up.
+ASK_AGAIN = 50
+ASK_SECONDS = 0.005
 
 
 def lock_path(directory: Path, role: str) -> Path:
