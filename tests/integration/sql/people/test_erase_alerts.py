@@ -31,6 +31,8 @@ def test_notes_lose_the_name_and_nothing_else(database: str, connection: Connect
         (None, None, "zedekiah called"),
         ("amy", "amy", None),
     ]
-    assert connection.execute(
-        "SELECT username, note FROM radmeter.alert_mutes ORDER BY site"
-    ).fetchall() == [(new, None), (None, f"asked for by {new}"), (None, None)]
+    assert connection.execute("SELECT username, note FROM radmeter.alert_mutes ORDER BY site").fetchall() == [
+        (new, None),
+        (None, f"asked for by {new}"),
+        (None, None),
+    ]
