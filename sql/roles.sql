@@ -7,6 +7,8 @@
 --   radmeter_billing  read counters, plans, subscribers and routers, close months, issue and credit documents
 --   radmeter_login    ask whether a user may log in, and read FreeRADIUS's table of passwords (FreeRADIUS)
 --   radmeter_tenant   read the rows of one tenant: the one to which the role is bound (radmeter tenants login)
+--   radmeter_api      check the keys of the HTTP API, and become the role of a key: reader, noc, billing or tenant, of which
+--                     it has no right before (radmeter serve)
 -- Each `radmeter migrate up` runs this as the role that logged in, before it becomes radmeter_owner. If that role may
 -- not make or grant roles, it gets a warning, and it owns all objects itself.
 DO $$

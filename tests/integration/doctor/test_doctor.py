@@ -32,7 +32,7 @@ from radmeter.jobs.lease import Lease
 def test_an_exit_code_for_red_for_yellow_and_for_no_database(database: str, connection: Connection) -> None:
     only = ("--only", "schema")
     assert radmeter(database, "doctor", *only).exit_code == 0
-    connection.execute("ALTER TABLE routers ADD COLUMN site text")
+    connection.execute("ALTER TABLE routers ADD COLUMN rack text")
     assert radmeter(database, "doctor", *only).exit_code == 0
     assert radmeter(database, "doctor", *only, "--strict").exit_code == 3
     connection.execute("DROP VIEW radmeter.user_plans")

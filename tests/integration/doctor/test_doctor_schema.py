@@ -193,9 +193,9 @@ BROKEN = {
         "trigger public.radacct zzz is extra",
     ),
     "a column of somebody's": (
-        "ALTER TABLE routers ADD COLUMN site text",
+        "ALTER TABLE routers ADD COLUMN rack text",
         "schema",
-        "column public.routers.site is extra",
+        "column public.routers.rack is extra",
     ),
     "an index of somebody's": (
         "CREATE INDEX site_idx ON routers (timezone)",

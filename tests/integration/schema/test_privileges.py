@@ -155,16 +155,25 @@ def test_there_is_nothing_that_is_not_listed(connection: Connection) -> None:
 
 
 def test_a_role_becomes_no_other(connection: Connection) -> None:
-    """Not by SET ROLE, and none inherits from another: not from ours, not from PostgreSQL's (pg_read_all_data ..)."""
-    members = set(
-        connection.execute(
-            """SELECT member.rolname::text, role.rolname::text FROM pg_roles AS member, pg_roles AS role
-               WHERE member.rolname = ANY (%s) AND member.oid <> role.oid
-                 AND pg_has_role(member.oid, role.oid, 'MEMBER')""",
-            (list(OURS),),
-        ).fetchall()
+    """Not by SET ROLE, and none inherits from another: not from ours, not from PostgreSQL's (pg_read_all_data ..).
+
+    Only a NOC reads, and `radmeter serve` becomes the role of a key: it inherits from none.
+    """
+    members, heirs = (
+        set(
+            connection.execute(
+                """SELECT member.rolname::text, role.rolname::text FROM pg_roles AS member, pg_roles AS role
+                   WHERE member.rolname = ANY (%s) AND member.oid <> role.oid
+                     AND pg_has_role(member.oid, role.oid, %s)""",
+                (list(OURS), privilege),
+            ).fetchall()
+        )
+        for privilege in ("MEMBER", "USAGE")
     )
-    assert members == {("radmeter_noc", "radmeter_reader")}
+    assert heirs == {("radmeter_noc", "radmeter_reader")}
+    assert members - heirs == {
+        ("radmeter_api", f"radmeter_{role}") for role in ("reader", "noc", "billing", "tenant")
+    }
     for role in OURS:
         # As one who logs in: a superuser in another role may still go back to any.
         connection.execute(f"SET SESSION AUTHORIZATION {role}".encode())
