@@ -152,9 +152,13 @@ def state(connection: Connection) -> Row:
 
 
 def rules(connection: Connection) -> list[dict[str, Any]]:
-    """Return the rules by which the jobs look."""
+    """Return the rules by which the jobs look.
+
+    Jobs of another version of radmeter may have written them: with a kind that is not known here, or without a field.
+    """
     ((found,),) = connection.execute(RULES).fetchall()
-    return sorted(found, key=lambda rule: KINDS.index(rule["kind"]))
+    order = {kind: at for at, kind in enumerate(KINDS)}
+    return sorted(found, key=lambda rule: order.get(rule["kind"], len(order)))
 
 
 def mails(connection: Connection, most: int = 100) -> list[Row]:

@@ -528,7 +528,9 @@ def digest_of(rules: Rules) -> str:
 
 def shown(rule: Rule, rules: Rules) -> dict[str, object]:
     """Return a rule as `radmeter alerts rules` and the page show it."""
-    return {**asdict(rule), "mail": rules.recipients(rule)}
+    values = {**asdict(rule), "mail": rules.recipients(rule)}
+    # Lists, as they come back from the database.
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _is_due(before: datetime | None, at: datetime, seconds: float) -> bool:

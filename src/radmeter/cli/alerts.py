@@ -333,6 +333,7 @@ def test(settings: Settings, to: str | None) -> None:
 
 
 def _emit_rules(rows: list[dict[str, Any]], output_format: str) -> None:
+    rows = [{name: row.get(name) for name in RULE_COLUMNS} for row in rows]
     if output_format != "json":
         rows = [
             {

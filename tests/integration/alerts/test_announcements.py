@@ -320,3 +320,15 @@ def heard(connection: Connection, types: object) -> list[str]:
 def test_built_in_rules_are_listed(database: str) -> None:
     rows = radmeter(None, "alerts", "check", "--format", "json").json()
     assert [row["name"] for row in rows] == [rule.name for rule in DEFAULTS.rules]
+    assert [row["sites"] for row in rows] == [list(rule.sites) for rule in DEFAULTS.rules]
+
+
+def test_rules_of_jobs_of_another_version_are_listed(database: str, connection: Connection) -> None:
+    connection.execute(
+        """UPDATE radmeter.alert_state
+           SET rules = '[{"name": "new", "kind": "new_kind"}, {"name": "old", "kind": "quota"}]'"""
+    )
+    for output_format in ("table", "csv"):
+        assert radmeter(database, "alerts", "rules", "--format", output_format).exit_code == 0
+    rows = radmeter(database, "alerts", "rules", "--format", "json").json()
+    assert [(row["name"], row["sites"]) for row in rows] == [("old", None), ("new", None)]

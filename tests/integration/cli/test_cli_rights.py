@@ -218,6 +218,8 @@ OTHERS = {
     "freeradius install",
     "cache status",
     "cache drop",
+    "alerts check",
+    "alerts test",
 }
 
 

@@ -80,6 +80,7 @@ READ: dict[str, tuple[str, ...]] = {
     "alerts mutes": (),
     "alerts mails": (),
     "alerts rules": (),
+    "alerts check": ("{rules}",),
     "webhooks list": (),
     "webhooks queue list": (),
     "quota over": (),
@@ -101,7 +102,6 @@ WITHOUT_DATA |= {
     "billing settings",
     "jobs expire",
     "limits list",
-    "keys list",  # a name has no control characters
     "cache status",
     "audit verify",
     "tenants logins",
@@ -221,6 +221,12 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
         {"text": HOSTILE, "router": router},
     )
     connection.execute(
+        """INSERT INTO radmeter.api_keys (id, name, role, tenant_id, secret_sha256, created_by)
+           SELECT 'AAAAAAAA', %(text)s, 'tenant', id, sha256(''), %(text)s FROM radmeter.tenants
+           WHERE name = %(text)s""",
+        {"text": HOSTILE},
+    )
+    connection.execute(
         "UPDATE radmeter.issuers SET legal_name = %(text)s, address = %(text)s", {"text": HOSTILE}
     )
     connection.execute(
@@ -265,11 +271,15 @@ def test_no_command_writes_control_characters(database: str, hostile: dict[str, 
     writer = JournalWriter(journal)
     writer.append(int(time.time() * 1e6), json.dumps([["User-Name", HOSTILE]]))
     writer.close()
+    rules = tmp_path / "alerts.toml"
+    # DEL is the only character that TOML wants escaped and JSON does not.
+    site = json.dumps(HOSTILE).replace("\x7f", "\\u007f")
+    rules.write_text(f'[[rule]]\nname = "silent"\nkind = "router_silent"\nsites = [{site}]\n')
     tree = leaves()
     for name, arguments in READ.items():
         if name == "simulate":
             continue
-        given = [argument.format(**hostile, journal=journal) for argument in arguments]
+        given = [argument.format(**hostile, journal=journal, rules=rules) for argument in arguments]
         for kind in formats(tree[name]):
             raws = ([], ["--raw"]) if kind == "csv" else ([],)
             for raw in raws:
