@@ -275,6 +275,22 @@ def test_octets_that_move_between_days_of_a_closed_month_are_seen(books: Books) 
     assert books.billed()["acme", "lobby", day(FORMER, 11)] == 9 * GB
 
 
+def test_octets_that_a_hash_does_not_tell_apart_are_seen(books: Books) -> None:
+    """hashint8extended folds 64 bits into 32: 10 octets and these have the same hash."""
+    late = 2**32 + 1
+    ((same,),) = books.connection.execute(
+        "SELECT hashint8extended(10, 7) = hashint8extended(10 + %s::bigint, 7)", (late,)
+    ).fetchall()
+    assert same
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    books.used("lobby", day(FORMER, 8), 10)
+    books.closed(FORMER)
+    books.used("lobby", day(FORMER, 8), late)
+    books.close(LATEST)
+    assert books.billed()["acme", "lobby", day(FORMER, 8)] == 10 + late
+
+
 def test_the_third_month_finds_what_changed_in_the_first(books: Books) -> None:
     books.tenant("acme")
     books.router("lobby", "acme")
