@@ -21,6 +21,7 @@ FROM generate_series(timestamp '{first}', timestamp '{until}' - interval '1 day'
 INSERT INTO public.router_daily_usage (router_id, usage_date, bytes_in, bytes_out)
 SELECT id, day::date, 100000000 + id, 1900000000 FROM public.routers,
        generate_series(timestamp '{first}', timestamp '{until}' - interval '1 day', '1 day') AS day;
+ANALYZE public.router_daily_usage, public.invoices;
 INSERT INTO public.invoice_usage (invoice_id, router_id, usage_date, bytes_in, bytes_out)
 SELECT invoice.id, usage.router_id, usage.usage_date, usage.bytes_in, usage.bytes_out
 FROM public.router_daily_usage AS usage JOIN radmeter.router_tenant USING (router_id)

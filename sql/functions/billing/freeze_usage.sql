@@ -74,25 +74,25 @@ BEGIN
     ), print AS (
         SELECT owned.tenant_id, usage.router_id, date_trunc('month', usage.usage_date::timestamp)::date AS month,
                hashint8extended(usage.bytes_in, usage.usage_date - '2000-01-01'::date)
-               # hashint8extended(usage.bytes_out, '2000-01-01'::date - usage.usage_date) AS print, 1 AS days,
-               usage.bytes_in + usage.bytes_out AS octets
+               # hashint8extended(usage.bytes_out, '2000-01-01'::date - usage.usage_date) AS print,
+               usage.bytes_in, usage.bytes_out
         FROM owned JOIN public.router_daily_usage AS usage ON usage.router_id = owned.router_id
              AND usage.usage_date >= owned.from_day AND usage.usage_date < owned.until_day
         WHERE usage.usage_date < v_compared AND (usage.bytes_in <> 0 OR usage.bytes_out <> 0)
         UNION ALL
         SELECT invoice.tenant_id, billed.router_id, date_trunc('month', billed.usage_date::timestamp)::date,
                hashint8extended(billed.bytes_in, billed.usage_date - '2000-01-01'::date)
-               # hashint8extended(billed.bytes_out, '2000-01-01'::date - billed.usage_date), -1,
-               -billed.bytes_in - billed.bytes_out
+               # hashint8extended(billed.bytes_out, '2000-01-01'::date - billed.usage_date),
+               -billed.bytes_in, -billed.bytes_out
         FROM public.invoices AS invoice JOIN public.invoice_usage AS billed ON billed.invoice_id = invoice.id
         WHERE invoice.tenant_id = ANY (p_tenants) AND invoice.status <> 'void' AND billed.usage_date < v_compared
     ), differing AS MATERIALIZED (
-        -- The number of days, too: two documents that bill the same of a day, which is 0 now, cancel each other. And the
-        -- octets: the hash folds 64 bits into 32, so 0 and 4294967297 octets have the same.
+        -- The sums, too: two documents that bill the same of a day, which is 0 now, cancel each other. And the hash folds
+        -- 64 bits into 32, so 0 and 4294967297 octets have the same.
         SELECT every.tenant_id, every.router_id, every.month
         FROM (SELECT print.tenant_id, print.router_id, print.month FROM print
               GROUP BY print.tenant_id, print.router_id, print.month
-              HAVING bit_xor(print.print) <> 0 OR sum(print.days) <> 0 OR sum(print.octets) <> 0) AS every
+              HAVING bit_xor(print.print) <> 0 OR sum(print.bytes_in) <> 0 OR sum(print.bytes_out) <> 0) AS every
         JOIN closed_month USING (tenant_id, month)
     ), part AS (
         SELECT differing.tenant_id, usage.router_id, usage.usage_date, usage.bytes_in, usage.bytes_out

@@ -161,7 +161,7 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
             gifts = [(each, part) for each, part in once if part.tenant == tenant_id]
             payer = payers.of(tenant_id)
             if payer is None:
-                if added or gifts or plans.lines(username, month, tenant_id, tax, _ANY):
+                if added or gifts or plans.lines(username, month, tenant_id, tax, _NO_CURRENCY):
                     unbilled.add(username)
                 continue
             lines = [
@@ -212,8 +212,9 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
     return Users(drafts, notes)
 
 
-# Only to see whether there are lines.
-_ANY = Money(currency="XXX", digits=4)
+# For users of whom no currency is known: it only shows whether there is something to bill. XXX is ISO 4217's code for
+# no currency.
+_NO_CURRENCY = Money(currency="XXX", digits=4)
 
 
 def _in_order(tenants: set[int | None]) -> list[int | None]:

@@ -155,6 +155,9 @@ def test_a_full_disk_leaves_what_was_there(filled: str, connection: Connection, 
     assert sorted(each.name for each in small_disk.iterdir()) == ["x.csv", "x.csv.manifest.json"]
 
 
+WAITS = "SELECT FROM pg_locks WHERE relation = 'public.routers'::regclass AND NOT granted"
+
+
 @pytest.fixture
 def held_up(connection: Connection) -> Iterator[None]:
     """Nobody reads routers."""
@@ -165,7 +168,7 @@ def held_up(connection: Connection) -> Iterator[None]:
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_an_export_that_is_ended_leaves_what_was_there(
-    filled: str, tmp_path: Path, end: signal.Signals, request: pytest.FixtureRequest
+    filled: str, connection: Connection, tmp_path: Path, end: signal.Signals, request: pytest.FixtureRequest
 ) -> None:
     file = exported(filled, "router-days", "csv", tmp_path / "x.csv")
     before = file.read_bytes(), manifest(file)
@@ -174,7 +177,8 @@ def test_an_export_that_is_ended_leaves_what_was_there(
         [RADMETER, *ASKED, "-o", file], env=environment(filled), stderr=subprocess.DEVNULL
     ) as program:
         deadline = time.monotonic() + 60
-        while not (tmp_path / "x.csv.part").exists():
+        # It waits for the table: the unfinished file is there, and locked, before it asks for rows.
+        while connection.execute(WAITS).fetchone() is None:
             assert time.monotonic() < deadline
             assert program.poll() is None
         refused = export(filled, "--what", "router-days", "-o", file)
