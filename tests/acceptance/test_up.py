@@ -15,8 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -258,6 +260,14 @@ def test_even_when_it_is_killed_nothing_stays_and_the_next_run_counts_right(
     assert again.process.wait(timeout=120) == 0, again.text
 
 
+def asked(settings: Mapping[str, str], path: str) -> dict[str, Any]:
+    """Ask the HTTP API as a program does that has sourced radmeter.env."""
+    headers = {"Authorization": f"Bearer {settings['RADMETER_HTTP_KEY']}"}
+    request = urllib.request.Request(f"{settings['RADMETER_HTTP_URL']}{path}", headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return dict(json.load(answer))
+
+
 def test_other_clients_find_their_way_by_the_environment_file(start: Callable[..., Up]) -> None:
     up = start("--bare")
     settings = up.settings()
@@ -279,6 +289,13 @@ def test_other_clients_find_their_way_by_the_environment_file(start: Callable[..
         users = {name: usage for name, usage in sent.items() if "guest" in name and any(usage)}
         assert users
         await_true(lambda: counted("user_quota_usage") == users)
+    # The HTTP API says the same, at the address that is shown, to the key that is in the file.
+    assert f"  HTTP API           {settings['RADMETER_HTTP_URL']}\n" in up.text
+    assert settings["RADMETER_HTTP_KEY"] not in up.text
+    name, (bytes_in, bytes_out) = next(iter(users.items()))
+    usage = asked(settings, f"/api/v1/users/{name}/usage")
+    assert (usage["bytes_in"], usage["bytes_out"]) == (bytes_in, bytes_out)
+    assert asked(settings, "/api/v1/sessions?limit=1")["items"][0]["username"] in sent
     assert up.end(signal.SIGTERM) == 0
     # The reader is a program: it learns where everything is, and no figures.
     assert up.text.count("counted") == 0, up.text

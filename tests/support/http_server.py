@@ -71,6 +71,10 @@ class HttpServer(Child):
         self.process.terminate()
         return self.process.wait(seconds)
 
+    def open_files(self) -> int:
+        """Return how many files and connections it has open."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
     def text(self) -> str:
         """Return its log."""
         return self.log.read_text()

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 Item = TypeVar("Item", bound=msgspec.Struct)
 # Above it, programs that keep numbers as 64-bit floats would round (RFC 8259, section 6).
 EXACT = 2**53
-FETCHED_ROWS = 2000
+FETCHED_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,12 @@ class Listing(Generic[Item]):
         read = reader(self.item)
         return [read(row) for row in found[:limit]], keys[limit - 1] if len(found) > limit else None
 
-    async def everything(self, connection: ApiConnection) -> AsyncIterator[list[Item]]:
-        """Yield all rows, some at a time, by a cursor of the server."""
-        read = reader(self.item)
+    async def everything(self, connection: ApiConnection) -> AsyncIterator[list[Row]]:
+        """Yield all rows, some at a time, by a cursor of the server. `reader` makes items of them."""
         async with connection.cursor("listing", row_factory=dict_row) as cursor:
             await cursor.execute(f"{self.query} {self._ordered()}".encode(), self.values)
             while several := await cursor.fetchmany(FETCHED_ROWS):
-                yield [read(row) for row in several]
+                yield several
 
     def _with_keys(self) -> str:
         keys = ", ".join(f"({each.column})::text AS _key_{number}" for number, each in enumerate(self.order))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from radmeter.api.problems import MEDIA_TYPE, Problem
+from radmeter.api.protocol import ABORT
 from radmeter.keys.text import hidden
 from radmeter.printable import printable
 
@@ -42,10 +43,10 @@ class Around:
             return
         began = time.perf_counter()
         state = scope.setdefault("state", {})
-        status, size, started = 0, 0, False
+        status, size, started, complete = 0, 0, False, False
 
         async def sending(message: Message) -> None:
-            nonlocal status, size, started
+            nonlocal status, size, started, complete
             if message["type"] == "http.response.start":
                 started, status = True, message["status"]
                 given = list(message.get("headers", ()))
@@ -57,12 +58,14 @@ class Around:
             elif message["type"] == "http.response.body":
                 size += len(message.get("body", b""))
             await send(message)
+            complete = complete or (message["type"] == "http.response.body" and not message.get("more_body"))
 
         try:
             await self._app(scope, receive, sending)
         except TimeoutError:
-            # The client takes nothing any more. The server closes the connection.
-            raise
+            # The client takes nothing any more.
+            if not started:
+                raise
         except Exception:
             errors.exception("a request failed: %s %s", scope["method"], shown(scope))
             if started:
@@ -77,6 +80,11 @@ class Around:
             await sending({"type": "http.response.start", "status": 500, "headers": headers})
             await sending({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
         finally:
+            if started and not complete:
+                # What is on its way would wait for the client, and hold the connection.
+                abort = scope.get("extensions", {}).get(ABORT)
+                if abort is not None:
+                    abort["now"]()
             log.info(
                 "%s key=%s %s %s %d %d bytes %.1f ms",
                 self._address(scope),

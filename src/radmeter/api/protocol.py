@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 LARGEST_HEAD = 32 << 10
 MOST_HEADERS = 100
 HEAD_SECONDS = 10.0
+# A scope's extension. Its `now` is a function that ends the connection of a client that takes nothing.
+ABORT = "radmeter.abort"
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -47,6 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"now": self._abort}}
         if self._timer is None:
             before = self._head_bytes
             self._expect_head()
@@ -78,6 +81,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _abort(self) -> None:
+        """End the connection at once. To close it is to wait until the client has taken what is on its way."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abort()
 
     def _refuse(self, answer: bytes) -> None:
         self._stop_timer()

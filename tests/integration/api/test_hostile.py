@@ -1,16 +1,68 @@
 """Clients that do not behave, against the real server: slow, huge, malformed. Others are served meanwhile."""
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Mapping
 
 import pytest
 from support.http_server import HttpServer
+from support.processes import until
 from support.servers import Connection
+
+from radmeter.api.dispatch import SEND_SECONDS
+from radmeter.api.protocol import HEAD_SECONDS
 
 # Clients that hang at once: more than the connections of the pool.
 MANY = 40
+LONG = os.environ.get("RADMETER_LONG") == "1"
+
+NO_REQUESTS = {
+    "header": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
+    "headers": b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    + b"".join(b"X-%d: 1\r\n" % each for each in range(5000))
+    + b"\r\n",
+    "path": b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "tls": b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
+    "version": b"GET /healthz HTTP/9.9\r\n\r\n",
+    "noise": b"\r\n\r\n\r\n\x00\x00\x00 / HTTP/1.1\r\n\r\n",
+    "smuggling": b"POST /api/v1/users/a/top-ups HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "length": b"POST /api/v1/users/a/top-ups HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+    "twice": b"GET /api/v1/routers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\n"
+    b"Authorization: Bearer b\r\nConnection: close\r\n\r\n",
+    "lengths": b"POST /api/v1/users/a/top-ups HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+    b"Content-Length: 6\r\n\r\n12345",
+    "coding": b"POST /api/v1/users/a/top-ups HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "blank": b"POST /api/v1/users/a/top-ups HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "folded": b"GET /healthz HTTP/1.1\r\nHost: x\r\n folded: 1\r\n\r\n",
+    "lines": b"GET /healthz HTTP/1.1\nHost: x\n\n",
+    "nul": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n",
+    "nul path": b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no utf-8": b"GET /api/v1/users/\xff/usage HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+}
+PATHS = (
+    "/api/v1/../../etc/passwd",
+    "/api/v1/%2e%2e/%2e%2e/etc/passwd",
+    "/api/v1//routers",
+    "/api/v1/routers/",
+    "/api/v1/routers/201/../202",
+    "/api/v1/routers;x=1",
+    "/api/v1/ROUTERS",
+    "/api/v2/routers",
+    "/api/v1",
+    "/..%2f..%2fetc/passwd",
+    "/static/../../etc/passwd",
+    "/static/x/..%2f..%2f..%2fetc/passwd",
+    "/static/x/%2e%2e/%2e%2e/etc/passwd",
+    f"/static/x/{'a' * 5000}",
+    "/static/x/a%00b",
+    "/api/v1%2frouters",
+    "//api/v1/routers",
+    "/api/v1/routers%2f201",
+    "/api/v1/users/a/b/usage",
+)
 
 
 def status(answer: bytes) -> int:
@@ -28,7 +80,8 @@ def test_clients_that_send_slowly_hold_nothing(api: HttpServer, keys: Mapping[st
             each.sendall(b"GET /api/v1/routers HTTP/1.1\r\nHost: x\r\nX-Slow: ")
         began = time.monotonic()
         assert api.get("/routers", keys["reader"]).status == 200
-        assert time.monotonic() - began < 5
+        # None of them was ended to make room.
+        assert time.monotonic() - began < HEAD_SECONDS
         # The head has to come in time, however many bytes come meanwhile.
         for number in range(60):
             with contextlib.suppress(OSError):
@@ -47,8 +100,8 @@ def test_clients_that_take_nothing_hold_no_connection(
     api: HttpServer, keys: Mapping[str, str], tenants: Connection
 ) -> None:
     tenants.execute(
-        """INSERT INTO routers (id, name, status) SELECT 1000 + number, repeat('x', 150) || number, 'active'
-           FROM generate_series(1, 30000) AS number"""
+        """INSERT INTO routers (id, name, status) SELECT 1000 + number, repeat('x', 1000) || number, 'active'
+           FROM generate_series(1, 8000) AS number"""
     )
     request = f"GET /api/v1/routers?format=csv HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {keys['reader']}\r\n\r\n"
     with contextlib.ExitStack() as stack:
@@ -67,50 +120,95 @@ def test_clients_that_take_nothing_hold_no_connection(
         assert api.get("/plans", keys["reader"]).status == 200
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
-        + b"".join(b"X-%d: 1\r\n" % each for each in range(5000))
-        + b"\r\n",
-        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
-        b"GET /healthz HTTP/9.9\r\n\r\n",
-        b"\r\n\r\n\r\n\x00\x00\x00 / HTTP/1.1\r\n\r\n",
-        b"POST /api/v1/users/a/top-ups HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST /api/v1/users/a/top-ups HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-        b"GET /api/v1/routers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\n"
-        b"Authorization: Bearer b\r\nConnection: close\r\n\r\n",
-    ],
-    ids=["header", "headers", "path", "tls", "version", "noise", "smuggling", "length", "twice"],
-)
-def test_what_is_no_request_is_refused(api: HttpServer, keys: Mapping[str, str], request_: bytes) -> None:
-    assert status(api.raw(request_)) in (0, 400, 413, 414, 431)
-    assert api.get("/plans", keys["reader"]).status == 200
+@pytest.mark.skipif(not LONG, reason="only with RADMETER_LONG=1")
+def test_a_client_that_takes_nothing_for_a_minute_is_gone(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    tenants.execute("SET session_replication_role = replica")
+    tenants.execute(
+        """INSERT INTO routers (id, name, status) SELECT 1000 + number, repeat('x', 1000) || number, 'active'
+           FROM generate_series(1, 15000) AS number"""
+    )
+    request = f"GET /api/v1/routers?format=csv HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {keys['reader']}\r\n\r\n"
+    before = api.open_files()
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(60)
+        slow.connect(("127.0.0.1", api.port))
+        slow.sendall(request.encode())
+        assert slow.recv(12) == b"HTTP/1.1 200"
+        # The line is written when the server has given it up.
+        until("the client is given up", lambda: "/api/v1/routers 200" in api.text(), SEND_SECONDS + 60)
+        # Its connection is not kept for what it has not taken.
+        until("the connection is closed", lambda: api.open_files() <= before, 30)
+    assert "Traceback" not in api.text()
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/api/v1/../../etc/passwd",
-        "/api/v1/%2e%2e/%2e%2e/etc/passwd",
-        "/api/v1//routers",
-        "/api/v1/routers/",
-        "/api/v1/routers/201/../202",
-        "/api/v1/routers;x=1",
-        "/api/v1/ROUTERS",
-        "/api/v2/routers",
-        "/api/v1",
-        "/..%2f..%2fetc/passwd",
-        "/static/../../etc/passwd",
-    ],
-)
-def test_a_path_leads_nowhere_else(api: HttpServer, keys: Mapping[str, str], path: str) -> None:
-    answer = api.request("GET", path, keys["reader"])
-    assert (answer.status, answer.kind) == (404, "not-found")
-    assert b"root:" not in answer.body
+def test_what_is_no_request_is_refused(api: HttpServer, keys: Mapping[str, str]) -> None:
+    for name, request in NO_REQUESTS.items():
+        answers = api.raw(request)
+        assert status(answers) in (0, 400, 413, 414, 431), name
+        assert answers.count(b"HTTP/1.1 ") <= 1, name
+        assert api.get("/plans", keys["reader"]).status == 200, name
+
+
+def test_a_body_is_no_request(api: HttpServer, keys: Mapping[str, str]) -> None:
+    """Nobody hides a request in the body of another one, whatever a proxy before takes for its end."""
+    hidden = (
+        f"GET /api/v1/routers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {keys['reader']}\r\n\r\n".encode()
+    )
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden)
+    last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    for head, body in (
+        (b"GET /api/v1/plans HTTP/1.1\r\nContent-Length: %d\r\n" % len(hidden), hidden),
+        (b"GET /api/v1/plans HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", chunked),
+        (b"POST /api/v1/nothing HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", chunked),
+    ):
+        answers = api.raw(head + b"Host: x\r\n\r\n" + body + last)
+        assert answers.count(b"HTTP/1.1 ") == 2, answers
+        assert status(answers) == 401
+        assert answers.endswith(b"alive\n")
+        assert b"acme" not in answers
+
+
+def test_bodies_that_come_slowly_hold_nothing(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    head = (
+        f"POST /api/v1/users/alice/top-ups HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {keys['noc']}\r\n"
+        "Idempotency-Key: slow\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"
+    )
+    with contextlib.ExitStack() as stack:
+        for _ in range(MANY):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", api.port), timeout=30))
+            slow.sendall(head.encode())
+        sent = {"Idempotency-Key": "quick"}
+        path = "/api/v1/users/alice/top-ups"
+        done = api.request("POST", path, keys["noc"], body={"bytes": 5}, headers=sent)
+        assert done.status == 201
+        assert tenants.execute("SELECT count(*) FROM radmeter.api_requests").fetchone() == (1,)
+        # The body has to come in time, too.
+        assert status(slow.recv(1000)) == 408
+
+
+def test_a_body_without_a_bottom_is_refused(api: HttpServer, keys: Mapping[str, str]) -> None:
+    deep = [nesting * 10_000 for nesting in ("[", '{"a":')]
+    for body in (*deep, *('{"bytes": 1, "note": ' + each for each in deep)):
+        answer = api.request(
+            "POST",
+            "/api/v1/users/alice/top-ups",
+            keys["noc"],
+            body=body.encode(),
+            headers={"Idempotency-Key": "deep"},
+        )
+        assert (answer.status, answer.kind) == (400, "bad-request")
+
+
+def test_a_path_leads_nowhere_else(api: HttpServer, keys: Mapping[str, str]) -> None:
+    for path in PATHS:
+        answer = api.request("GET", path, keys["reader"])
+        assert (answer.status, answer.kind) == (404, "not-found"), path
+        assert b"root:" not in answer.body
 
 
 def test_answers_have_security_headers(api: HttpServer, keys: Mapping[str, str]) -> None:

@@ -1,16 +1,18 @@
 """Keys: shown once, rotated with two at once, ended at once, slowed, and never in a log."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 from support.commands import radmeter, refused, run
 from support.http_server import HttpServer, add_key, serving
 from support.logins import as_role, login_role
 from support.processes import until
-from support.servers import Connection
+from support.servers import Connection, Server
 
 from radmeter.keys.text import PATTERN, made, parsed
 
@@ -160,6 +162,44 @@ def test_no_log_has_a_secret(
     assert re.search("rm_[0-9A-Za-z]{8}_\\*\\*\\*", log)
     assert (tmp_path / "http.key").read_text().strip() not in log
     assert (tmp_path / "http.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_no_log_of_the_database_has_a_secret(
+    server: Server, tenants: Connection, database: str, api_dsn: str, tmp_path: Path
+) -> None:
+    """Also one that has every statement, and the values of those that fail."""
+    name = sql.Identifier(tenants.info.dbname)
+    for setting in (
+        "log_statement = 'all'",
+        "log_parameter_max_length_on_error = -1",
+        "log_min_duration_statement = 0",
+    ):
+        tenants.execute(sql.SQL("ALTER DATABASE {} SET {}").format(name, sql.SQL(setting)))
+    begins = server.log.stat().st_size
+    used = [run(database, "keys", "add", "portal", "--role", "noc").strip()]
+    used.append(run(database, "keys", "rotate", "portal").strip())
+    used.append(made().text)
+    with serving(api_dsn, tmp_path, RADMETER_LOG_FORMAT="json") as http:
+        for number, key in enumerate(used):
+            http.get("/plans", key)
+            sent = {"Idempotency-Key": f"{number}"}
+            for user in ("alice", "nobody"):
+                http.request("POST", f"/api/v1/users/{user}/top-ups", key, body={"bytes": 5}, headers=sent)
+            form = f"csrf=x&key={key}".encode()
+            http.request(
+                "POST", "/login", body=form, headers={"Content-Type": "application/x-www-form-urlencoded"}
+            )
+        assert http.stop() == 0
+    with server.log.open("rb") as log:
+        log.seek(begins)
+        logged = log.read().decode()
+    assert "radmeter.find_key" in logged
+    assert "radmeter.top_up" in logged
+    for key in used:
+        for place in (logged, http.text()):
+            assert key.split("_")[2][:20] not in place
+    events = [json.loads(line) for line in http.text().splitlines() if line.startswith("{")]
+    assert any("key=portal POST /api/v1/users/alice/top-ups 201" in each["message"] for each in events)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,17 @@
 
 import csv
 import io
+import os
+import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 from support.http_server import HttpServer
+from support.processes import until
 from support.servers import Connection
+
+# Of a file that is far larger than what the server keeps in memory.
+ROWS = 60_000 if os.environ.get("RADMETER_LONG") == "1" else 15_000
 
 SESSIONS = """
 INSERT INTO radacct (acctsessionid, acctuniqueid, username, router_id, nasipaddress, acctstarttime, acctupdatetime,
@@ -60,6 +67,31 @@ def test_pages_miss_nothing_and_repeat_nothing_while_sessions_come(
         assert set(found) == there
 
 
+def test_pages_miss_nothing_while_rows_come_and_go(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    """The row at which a page ended may be gone when the next one is read."""
+    add = "INSERT INTO routers (id, name, status) SELECT n, 'r' || n, 'active' FROM generate_series(%s, %s, 2) AS n"
+    tenants.execute(add.encode(), (1000, 1080))
+    stay = {each for each in range(1000, 1081, 2) if each % 10}
+    found: list[int] = []
+    cursor = ""
+    while True:
+        page = api.get(f"/routers?limit=7{cursor}", keys["reader"]).json()
+        found += [each["id"] for each in page["items"]]
+        last = found[-1]
+        # The last row, and every fifth one, go; others come before and behind it.
+        tenants.execute("DELETE FROM routers WHERE id >= 1000 AND (id = %s AND id %% 10 = 0 OR id = %s)",
+                        (last, last // 10 * 10 + 10))  # fmt: skip
+        tenants.execute("INSERT INTO routers (id, name, status) VALUES (%s, %s, 'active') ON CONFLICT DO NOTHING",
+                        (last - 1, f"late {last}"))  # fmt: skip
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    assert found == sorted(set(found))
+    assert stay <= set(found)
+
+
 def test_a_cursor_is_of_its_list_filters_and_rows(api: HttpServer, keys: Mapping[str, str]) -> None:
     cursor = api.get("/routers?limit=1", keys["reader"]).json()["next"]
     assert api.get(f"/routers?limit=3&cursor={cursor}", keys["reader"]).json()["items"][0]["id"] == 202
@@ -67,6 +99,8 @@ def test_a_cursor_is_of_its_list_filters_and_rows(api: HttpServer, keys: Mapping
         ("reader", f"/routers?limit=1&status=active&cursor={cursor}"),
         ("reader", f"/plans?cursor={cursor}"),
         ("tenant:acme", f"/routers?cursor={cursor}"),
+        ("noc", f"/routers?cursor={cursor}"),
+        ("reader", f"/routers/201/days?cursor={cursor}"),
         ("reader", f"/routers?cursor={cursor[:-2]}AA"),
         ("reader", f"/routers?cursor=A{cursor}"),
         ("reader", "/routers?cursor="),
@@ -148,3 +182,49 @@ def test_there_may_be_no_archived_month(api: HttpServer, keys: Mapping[str, str]
     answer = api.get("/sessions/archived?username=alice", keys["noc"])
     assert (answer.status, answer.json()) == (200, {"items": [], "next": None})
     assert api.get("/sessions/archived?format=csv", keys["noc"]).status == 400
+
+
+def test_a_file_has_an_etag_and_its_length(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    for encoding in ("gzip", "identity"):
+        first = api.get("/routers?format=csv", keys["reader"], Accept_Encoding=encoding)
+        tag = first.headers["etag"]
+        assert ("content-length" in first.headers) == (encoding == "identity")
+        again = api.get("/routers?format=csv", keys["reader"], Accept_Encoding=encoding, If_None_Match=tag)
+        assert (again.status, again.body) == (304, b"")
+    assert int(first.headers["content-length"]) == len(first.body)
+    tenants.execute("UPDATE routers SET name = 'another' WHERE id = 201")
+    assert api.get("/routers?format=csv", keys["reader"], If_None_Match=tag).status == 200
+
+
+def test_a_long_file_costs_no_memory_and_ends_with_its_client(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    tenants.execute("SET session_replication_role = replica")
+    add = """
+        INSERT INTO routers (id, name, status) SELECT 1000 + number, repeat('x', 1000) || number, 'active'
+        FROM generate_series(%s, %s) AS number"""
+    tenants.execute(add.encode(), (1, ROWS // 3))
+    short = api.get("/routers?format=csv", keys["reader"], Accept_Encoding="identity")
+    tenants.execute(add.encode(), (ROWS // 3 + 1, ROWS))
+    before, opened = most_memory(api.pid), api.open_files()
+    plain = {"Accept-Encoding": "identity"}
+    answer = api.request("GET", "/api/v1/routers?format=csv", keys["reader"], headers=plain, timeout=120)
+    assert answer.body.count(b"\r\n") == ROWS + 5
+    more = len(answer.body) - len(short.body)
+    grown = most_memory(api.pid) - before
+    assert grown < more / 4, f"{grown} bytes for a file that is {more} longer"
+    # A client that has seen enough leaves nothing behind.
+    with socket.create_connection(("127.0.0.1", api.port), timeout=30) as client:
+        head = f"Host: x\r\nAuthorization: Bearer {keys['reader']}\r\n\r\n"
+        client.sendall(f"GET /api/v1/routers?format=csv HTTP/1.1\r\n{head}".encode())
+        assert client.recv(12) == b"HTTP/1.1 200"
+    until("the file is closed", lambda: api.open_files() <= opened, 30)
+    assert "Traceback" not in api.text()
+    assert " 500 " not in api.text()
+
+
+def most_memory(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
