@@ -164,12 +164,12 @@ class Access:
 
     async def _looked_up(self, key_id: str) -> tuple[Any, ...] | None:
         """Ask where keys are written, since a standby may not know yet that one was revoked; else the standby."""
-        if not (self._pools.has_standby and self._pools.is_away(writes=True)):
+        if self._pools.has_standby and not self._pools.is_away(writes=True):
             try:
                 async with plain(self._pools, writes=True) as connection:
                     return await _row(connection, key_id)
             except Problem as problem:
-                if problem.status != 503 or not self._pools.has_standby:
+                if problem.status != 503:
                     raise
         async with plain(self._pools, writes=False) as connection:
             return await _row(connection, key_id)

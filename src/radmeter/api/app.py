@@ -22,7 +22,7 @@ from radmeter.api.noc.app import Pages
 from radmeter.api.noc.examining import Examiner
 from radmeter.api.noc.listened import STREAM, Listened, fault
 from radmeter.api.pools import Pools
-from radmeter.api.problems import MEDIA_TYPE, not_found
+from radmeter.api.problems import MEDIA_TYPE, Problem, not_found
 from radmeter.api.routes import all_routes
 from radmeter.api.stream import Stream
 from radmeter.config import Settings
@@ -78,6 +78,7 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     app.router.redirect_slashes = False
     app.add_exception_handler(404, _not_found)
     app.add_exception_handler(503, fault)
+    app.add_exception_handler(Problem, _problem)
     app.add_middleware(Around, address=access.address, tls=settings.http_tls_cert is not None)
     return app
 
@@ -85,6 +86,11 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
 async def _alive(request: Request) -> Response:
     """Say that the process works. It does not ask the database: a restart would not mend that."""
     return PlainTextResponse("alive\n", headers={"cache-control": "no-store"})
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return Response(error.body(), error.status, {"cache-control": "no-store", **error.headers}, MEDIA_TYPE)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -121,6 +121,25 @@ def test_what_is_another_tenants_does_not_exist(api: HttpServer, keys: Mapping[s
     } <= set(seen)
 
 
+def test_no_filter_finds_another_tenants_things(api: HttpServer, keys: Mapping[str, str]) -> None:
+    for path in (
+        "/routers?tenant=bolt",
+        "/routers?name=bolt",
+        "/routers?mac=02:00:00:00:bb:02",
+        "/routers/203/days?from=2026-01-04",
+        "/sessions?username=bolt%20bob",
+        "/sessions?username=bolt%20before",
+        "/invoices?tenant=bolt",
+        "/invoices?username=bolt%20bob",
+        "/invoices?status=draft",
+    ):
+        assert api.get(path, keys["noc"]).json()["items"] != [], path
+        assert api.get(path, keys["tenant:acme"]).json()["items"] == [], path
+    for path in ("/sessions?router=202", "/sessions?router=bolt%20lobby"):
+        assert api.get(path, keys["noc"]).status == 200, path
+        assert api.get(path, keys["tenant:acme"]).status == 404, path
+
+
 def test_bolt_sees_what_is_its_own(api: HttpServer, keys: Mapping[str, str]) -> None:
     days = api.get("/routers/203/days", keys["tenant:bolt"]).json()["items"]
     assert [(each["usage_date"], each["bytes_in"]) for each in days] == [

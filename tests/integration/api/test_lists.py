@@ -204,7 +204,7 @@ def test_a_long_file_costs_no_memory_and_ends_with_its_client(
     tenants.execute("SET session_replication_role = replica")
     add = """
         INSERT INTO routers (id, name, status) SELECT 1000 + number, repeat('x', 1000) || number, 'active'
-        FROM generate_series(%s, %s) AS number"""
+        FROM generate_series(%s::integer, %s::integer) AS number"""
     tenants.execute(add.encode(), (1, ROWS // 3))
     short = api.get("/routers?format=csv", keys["reader"], Accept_Encoding="identity")
     tenants.execute(add.encode(), (ROWS // 3 + 1, ROWS))

@@ -1,16 +1,22 @@
 """Writes: each is done once, whoever asks how often; audit_log has the key; nothing changes that has changed since."""
 
+import os
+import random
 import threading
+import time
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from support.http_server import HttpServer, Response
+import pytest
+from support.http_server import HttpServer, Response, serving
 from support.processes import until
 from support.servers import Connection
 
+LONG = os.environ.get("RADMETER_LONG") == "1"
 TOP_UP = "/api/v1/users/alice/top-ups"
 
 
@@ -27,6 +33,14 @@ def waiting(connection: Connection) -> bool:
     return connection.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     ).fetchone() != (0,)
+
+
+def older(connection: Connection, by: str) -> None:
+    """Let the writes that are under way have begun earlier."""
+    connection.execute(
+        "UPDATE radmeter.api_requests SET started_at = started_at - %s::interval WHERE finished_at IS NULL",
+        (by,),
+    )
 
 
 def top_ups(connection: Connection) -> int:
@@ -101,9 +115,61 @@ def test_a_server_that_is_killed_in_the_middle_counts_nothing(
     # It may be under way yet, for all that the server knows. Two minutes later it cannot be.
     early = post(api, TOP_UP, keys["noc"], body, "cut off")
     assert (early.status, early.kind) == (409, "in-progress")
-    tenants.execute("UPDATE radmeter.api_requests SET started_at = started_at - interval '3 minutes'")
+    older(tenants, "3 minutes")
     assert post(api, TOP_UP, keys["noc"], body, "cut off").status == 201
     assert top_ups(tenants) == 1
+
+
+@pytest.mark.skipif(not LONG, reason="only with RADMETER_LONG=1")
+@pytest.mark.timeout(240, func_only=True)
+def test_two_servers_that_are_killed_all_the_time_do_each_write_once(
+    keys: Mapping[str, str], tenants: Connection, api_dsn: str, tmp_path: Path
+) -> None:
+    """Each write is sent by three clients at once, to either server, until all of them have its answer."""
+    (tmp_path / "other").mkdir()
+    answers: dict[int, list[bytes]] = {number: [] for number in range(60)}
+    with serving(api_dsn, tmp_path) as first, serving(api_dsn, tmp_path / "other") as second:
+
+        def send(number: int, seed: int) -> None:
+            chance = random.Random(seed)
+            body = {"bytes": 1000 + number, "note": "by the API"}
+            while True:
+                server = chance.choice((first, second))
+                try:
+                    answer = post(server, TOP_UP, keys["noc"], body, f"write {number}")
+                except (OSError, HTTPException):
+                    time.sleep(0.05)
+                    continue
+                if answer.status == 201:
+                    answers[number].append(answer.body)
+                    return
+                assert answer.status in (409, 503), answer
+                time.sleep(0.05)
+
+        with ThreadPoolExecutor(12) as clients:
+            sent = [
+                clients.submit(send, number, 3 * number + each) for number in answers for each in range(3)
+            ]
+            for server, state in 3 * ((first, tmp_path), (second, tmp_path / "other")):
+                time.sleep(1)
+                assert server.process is not None
+                server.process.kill()
+                server.process.wait()
+                # What was cut off is taken up again at once, not after two minutes: nothing of it is under way.
+                tenants.execute(
+                    """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+                       WHERE application_name LIKE 'radmeter serve%'"""
+                )
+                older(tenants, "3 minutes")
+                server.process = None
+                server.start(api_dsn, state)
+            while not all(each.done() for each in sent):
+                time.sleep(0.5)
+                older(tenants, "30 seconds")
+            for each in sent:
+                each.result()
+    assert top_ups(tenants) == len(answers)
+    assert all(len(each) == 3 and len(set(each)) == 1 for each in answers.values())
 
 
 def test_a_write_that_was_begun_again_is_no_longer_the_first_ones(
@@ -116,7 +182,7 @@ def test_a_write_that_was_begun_again_is_no_longer_the_first_ones(
     first = tenants.execute(begin.encode(), (key,)).fetchone()
     assert first is not None
     assert tenants.execute(begin.encode(), (key,)).fetchone() == ("running", None)
-    tenants.execute("UPDATE radmeter.api_requests SET started_at = started_at - interval '3 minutes'")
+    older(tenants, "3 minutes")
     second = tenants.execute(begin.encode(), (key,)).fetchone()
     assert second is not None
     assert (first[0], second[0]) == ("new", "new")
@@ -202,8 +268,13 @@ def test_what_only_adds_takes_no_if_match(
 
 
 def test_sessions_are_asked_to_end(api: HttpServer, keys: Mapping[str, str], tenants: Connection) -> None:
-    asked = post(api, "/api/v1/users/alice/disconnect", keys["noc"], {"reason": "left"})
+    asked = post(api, "/api/v1/users/alice/disconnect", keys["noc"], {"reason": "left"}, "once")
     assert (asked.status, asked.json()) == (202, {"requests": 1})
+    again = post(api, "/api/v1/users/alice/disconnect", keys["noc"], {"reason": "left"}, "once")
+    assert (again.status, again.body, again.headers["idempotency-replayed"]) == (202, asked.body, "true")
+    # The key is of this request, of this address too.
+    other = post(api, "/api/v1/sessions/1/disconnect", keys["noc"], {"reason": "left"}, "once")
+    assert (other.status, other.kind) == (422, "idempotency-key-reused")
     (request,) = api.get("/queue?username=alice", keys["noc"]).json()["items"]
     assert (request["act"], request["reason"], request["requested_by"]) == ("disconnect", "left", "key noc")
     session = request["session"]

@@ -1,5 +1,6 @@
 """The pages as a part of the server: which address shows what, and what forms do."""
 
+import asyncio
 import mimetypes
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -32,6 +33,7 @@ from radmeter.config import Settings
 
 TENANT = frozenset({"tenant"})
 LARGEST_FORM = 16 << 10
+FORM_SECONDS = 10.0
 YEAR_HOURS = 24 * 365
 STATIC_HEADERS = {"cache-control": "public, max-age=31536000, immutable"}
 PARTS = {
@@ -357,10 +359,14 @@ async def _form(request: Request) -> dict[str, str]:
     ):
         raise Problem(415, "unsupported-media-type", "this takes the forms of our pages")
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_FORM:
-            raise Problem(413, "too-large", "this form is too large")
+    try:
+        async with asyncio.timeout(FORM_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > LARGEST_FORM:
+                    raise Problem(413, "too-large", "this form is too large", {"connection": "close"})
+    except TimeoutError:
+        raise Problem(408, "too-slow", "the form did not come in time", {"connection": "close"}) from None
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
     except (UnicodeDecodeError, ValueError):
@@ -372,7 +378,11 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _query(request: Request) -> dict[str, str]:
-    return dict(request.query_params)
+    query = dict(request.query_params)
+    # PostgreSQL's text has no NUL.
+    if any("\0" in value for value in query.values()):
+        raise bad_request("a parameter has a NUL character")
+    return query
 
 
 def _id(request: Request) -> int:
