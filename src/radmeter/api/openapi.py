@@ -9,7 +9,7 @@ import msgspec
 from radmeter import __version__
 from radmeter.api.dispatch import PREFIX
 from radmeter.api.problems import MEDIA_TYPE, ProblemDetails
-from radmeter.api.route import PAGING, ListQuery, Route
+from radmeter.api.route import OPERATORS, PAGING, ListQuery, Route
 
 VERSION = "3.1.0"
 TEMPLATE = "#/components/schemas/{name}"
@@ -59,6 +59,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         paths.setdefault(f"{PREFIX}{route.path}", {})[route.method.lower()] = _operation(
             route, by_type, components
         )
+    paths[f"{PREFIX}/stream"] = {"get": _stream()}
     return {
         "openapi": VERSION,
         "info": {
@@ -69,7 +70,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
-        "paths": paths,
+        "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(sorted(components.items())),
             "responses": {
@@ -86,6 +87,37 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
                     "bearerFormat": "rm_<id>_<secret>",
                     "description": "A key of `radmeter keys add`.",
                 }
+            },
+        },
+    }
+
+
+def _stream() -> dict[str, Any]:
+    """Return the operation of the stream, which is no route: its answer has no end."""
+    roles = ", ".join(sorted(OPERATORS))
+    return {
+        "operationId": "get_stream",
+        "summary": "Figures, routers and alerts as they change: server-sent events",
+        "description": "Events are figures, routers, alerts, resync (something was missed: read the lists again) and "
+        f"end (the key does not hold any more).\n\nFor keys of the roles {roles}.",
+        "tags": ["stream"],
+        "parameters": [
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "required": False,
+                "description": "The id of the last event that came: those since are sent again.",
+                "schema": {"type": "string"},
+            }
+        ],
+        "responses": {
+            "200": {
+                "description": "Events",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            },
+            **{
+                str(status): {"$ref": f"#/components/responses/Problem{status}"}
+                for status in (401, 403, 405, 429, 503)
             },
         },
     }
