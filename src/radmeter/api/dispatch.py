@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -506,7 +506,9 @@ def _with_whole_numbers(value: Any) -> Any:
 
 
 def _download(name: str, media_type: str) -> dict[str, str]:
-    return {"content-type": media_type, "content-disposition": f'attachment; filename="{name}"'}
+    # RFC 6266: a name with other letters, such as that of a tenant, is written as RFC 8187 says.
+    given = f'filename="{name}"' if name.isascii() else f"filename*=UTF-8''{quote(name)}"
+    return {"content-type": media_type, "content-disposition": f"attachment; {given}"}
 
 
 async def _send(send: Send, scope: Scope, status: int, headers: Mapping[str, str], body: bytes) -> None:

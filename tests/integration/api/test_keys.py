@@ -14,7 +14,7 @@ from support.logins import as_role, login_role
 from support.processes import until
 from support.servers import Connection, Server
 
-from radmeter.keys.text import PATTERN, made, parsed
+from radmeter.keys.text import PATTERN, Key, made, parsed
 
 
 def test_a_key_is_shown_once_and_not_kept(database: str, tenants: Connection) -> None:
@@ -99,7 +99,19 @@ def test_an_address_that_tries_keys_is_slowed(api: HttpServer, tenants: Connecti
     assert answers[0].status == 401
     assert (answers[-1].status, answers[-1].kind) == (429, "too-many-failures")
     assert int(answers[-1].headers["retry-after"]) >= 1
-    # A key that is in use goes on.
+    # A key that is in use goes on, also if somebody knows its id, which is no secret.
+    assert api.get("/plans", known).status == 200
+    guess = Key(known.split("_")[1], made().secret).text
+    assert {api.get("/plans", guess).status for _ in range(5)} == {429}
+    assert api.get("/plans", known).status == 200
+
+
+def test_who_guesses_at_a_key_does_not_slow_it(api: HttpServer, tenants: Connection) -> None:
+    known = add_key(tenants, "known", "reader")
+    assert api.get("/plans", known).status == 200
+    # Each of them is looked at, until the address has tried too many.
+    guess = Key(known.split("_")[1], made().secret).text
+    assert [api.get("/plans", guess).status for _ in range(21)] == [401] * 20 + [429]
     assert api.get("/plans", known).status == 200
 
 
