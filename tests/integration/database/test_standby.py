@@ -4,11 +4,14 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from support.commands import NODE, Packets, radmeter
 from support.doctoring import ask, one
+from support.http_server import add_key, serving
+from support.logins import as_role, login_role
 from support.processes import eventually
 from support.servers import Server
 from support.standby import PROGRAMS, Standby
@@ -168,3 +171,33 @@ def test_doctor_on_a_standby_shows_what_it_can(pair: tuple[str, str], primary: S
     # Nothing tried to write. The server would have said so.
     assert "read-only transaction" not in copy.log.read_text()
     assert "during recovery" not in copy.log.read_text()
+
+
+def test_the_http_api_reads_from_the_standby(pair: tuple[str, str], copy: Standby, tmp_path: Path) -> None:
+    dsn, standby = pair
+    with psycopg.connect(dsn, autocommit=True) as primary, login_role(primary, "radmeter_api") as login:
+        key = add_key(primary, "desk", "noc")
+        copy.catch_up()
+        with serving(as_role(dsn, login), tmp_path, RADMETER_READ_DSN=as_role(standby, login)) as server:
+            for path in (
+                *(
+                    "/users/alice/usage",
+                    "/sessions",
+                    "/sessions?format=csv",
+                    "/sessions/archived",
+                    "/routers",
+                ),
+                *("/routers/1", "/routers/1/days", "/plans", "/queue", "/tenants", "/invoices", "/incidents"),
+            ):
+                assert server.get(path, key).status == 200, path
+            assert "radmeter_database_up 1.0" in server.request("GET", "/metrics").body.decode()
+            sent = {"Idempotency-Key": "one"}
+            path = "/api/v1/users/alice/top-ups"
+            assert server.request("POST", path, key, body={"bytes": 5}, headers=sent).status == 201
+            # A key that has ended has ended here, too, however far the standby is behind.
+            with psycopg.connect(copy.dsn(), autocommit=True) as paused:
+                paused.execute("SELECT pg_wal_replay_pause()")
+            assert radmeter(dsn, "keys", "revoke", "desk", "--yes").exit_code == 0
+            eventually(lambda: server.get("/plans", key).status, 401, 30)
+            with psycopg.connect(copy.dsn(), autocommit=True) as resumed:
+                resumed.execute("SELECT pg_wal_replay_resume()")
