@@ -83,6 +83,24 @@ def test_readers_get_what_is_there(api: HttpServer, keys: Mapping[str, str]) -> 
     assert missing == {"/incidents/{id}", "/invoices/{id}/document"}, statuses
 
 
+def test_what_has_not_changed_is_not_sent_again(api: HttpServer, keys: Mapping[str, str]) -> None:
+    seen = 0
+    for route in ROUTES:
+        path = path_of(route, ACME)
+        for asked in (
+            path,
+            *([f"{path}?format=csv"] if "format" in route.query.__struct_fields__ and route.is_list else []),
+        ):
+            first = api.get(asked, keys["noc"])
+            if route.writes or first.status != 200:
+                continue
+            again = api.get(asked, keys["noc"], If_None_Match=first.headers["etag"])
+            assert (again.status, again.body) == (304, b""), asked
+            assert api.get(asked, keys["noc"], If_None_Match='"other"').status == 200
+            seen += 1
+    assert seen >= 20
+
+
 def test_what_is_another_tenants_does_not_exist(api: HttpServer, keys: Mapping[str, str]) -> None:
     seen = []
     for route in ROUTES:
