@@ -13,8 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
+
+from psycopg.conninfo import make_conninfo
 
 from bench.load import Load
 from bench.plan import Plan
@@ -105,7 +106,7 @@ def serving(run: Run, role: str = "noc") -> Iterator[Server]:
     child = Child(
         [sys.executable, "-m", "radmeter", "serve", "--http-listen", "127.0.0.1:0"],
         environment={
-            "RADMETER_DSN": run.dsn.replace("user=postgres", f"user={LOGIN}"),
+            "RADMETER_DSN": make_conninfo(run.dsn, user=LOGIN),
             "RADMETER_STATE": str(run.directory),
             "RADMETER_JOURNAL": str(run.journal),
             "RADMETER_CONFIG": "/dev/null",
@@ -139,7 +140,10 @@ def _cpu(run: Run, server: Server) -> dict[str, float]:
         "SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, 'radmeter serve, ') AND datname = %s",
         [run.database],
     ).fetchall()
-    return {"server": cpu_seconds(server.child.pid), "postgresql": sum(cpu_seconds(pid) for (pid,) in backends)}
+    return {
+        "server": cpu_seconds(server.child.pid),
+        "postgresql": sum(cpu_seconds(pid) for (pid,) in backends),
+    }
 
 
 def hey(url: str, key: str, seconds: float) -> dict[str, float]:
@@ -154,8 +158,12 @@ def hey(url: str, key: str, seconds: float) -> dict[str, float]:
 
 def read(text: str) -> dict[str, float]:
     """Return the figures of what hey prints."""
-    percentiles = {int(each): float(value) * 1000 for each, value in re.findall(r"(\d+)%+ in ([\d.]+) secs", text)}
-    answers = {int(status): int(count) for status, count in re.findall(r"\[(\d{3})\]\s+(\d+) responses", text)}
+    percentiles = {
+        int(each): float(value) * 1000 for each, value in re.findall(r"(\d+)%+ in ([\d.]+) secs", text)
+    }
+    answers = {
+        int(status): int(count) for status, count in re.findall(r"\[(\d{3})\]\s+(\d+) responses", text)
+    }
     broken = text.partition("Error distribution")[2]
     errors = sum(int(count) for count in re.findall(r"^\s*\[(\d+)\]\s+\D", broken, re.M))
     per_second = re.search(r"Requests/sec:\s+([\d.]+)", text)

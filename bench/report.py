@@ -257,7 +257,9 @@ def _http(found: Results) -> str:
             for key in ("p50_ms", "p95_ms", "p99_ms", "per_second")
         ]
         errors = f"{sum(turn['errors'] for turn in turns):.0f}"
-        cpu = [f"{_median(turn[key] for turn in turns):.2f}" for key in ("server_cpu_ms", "postgresql_cpu_ms")]
+        cpu = [
+            f"{_median(turn[key] for turn in turns):.2f}" for key in ("server_cpu_ms", "postgresql_cpu_ms")
+        ]
         load = f"{_median(turn['load'] for turn in turns):.1f}"
         rows.append([f"`{found['paths'][name]}`", *times, errors, *cpu, load])
     lag, again = found["lag_seconds"], found["sent_again"]
