@@ -26,6 +26,7 @@ from bench import (
     commands,
     endurance,
     exports,
+    http_requests,
     logins,
     lookups,
     plots,
@@ -159,6 +160,7 @@ def _measure(
             "quotas": lambda: quotas.measure(databases, say),
             "exports": lambda: exports.measure(databases, private, plan.export_sessions, say),
             "logins": lambda: logins.measure(bench, plan, say),
+            "http": lambda: http_requests.measure(bench, plan, say),
             "closing": lambda: (
                 closing.measure(databases, private, plan.closing_tenants, say)
                 | closing_history.measure(databases, plan.closing_tenants // 10)

@@ -146,6 +146,14 @@ def use(pid: int) -> Use:
     return total
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of one process so far; 0 if it has ended (/proc/PID/stat, utime and stime)."""
+    try:
+        return sum(int(field) for field in _stat(pid)[11:13]) / _TICKS
+    except OSError:
+        return 0.0
+
+
 def device_written_bytes(directory: Path) -> int | None:
     """Return the bytes that a directory's device has written so far, for all programs; None if it has no figures."""
     device = directory.stat().st_dev

@@ -1,5 +1,6 @@
 """Who calls: the key of a request, and the address that it comes from."""
 
+import asyncio
 import ipaddress
 import logging
 import secrets
@@ -13,7 +14,8 @@ from typing import Any
 import psycopg
 
 from radmeter.api.callers import Caller
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.connection import ApiConnection
+from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
 from radmeter.api.rates import Decision, Rates
 from radmeter.api.transactions import plain
@@ -23,7 +25,7 @@ from radmeter.keys.text import parsed
 log = logging.getLogger(__name__)
 
 # So long a key that was found is not looked up again: a key that was revoked holds for so long at most.
-FOUND_SECONDS = 5.0
+FOUND_SECONDS = 0.9
 MOST_KEYS = 10_000
 # So many wrong keys an address may try: then none that is new is looked up.
 FAILURES, FAILURE_SECONDS = 20, 60.0
@@ -49,6 +51,7 @@ class Access:
         self._now = now
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._noted: dict[str, float] = {}
+        self._finding: dict[str, asyncio.Task[_Known | None]] = {}
         self.rates = Rates(now)
 
     async def caller(self, headers: Mapping[str, str], address: str) -> Caller:
@@ -142,6 +145,14 @@ class Access:
         return caller
 
     async def _find(self, key_id: str) -> _Known | None:
+        """Look a key up. Requests that come meanwhile wait for the same answer."""
+        finding = self._finding.get(key_id)
+        if finding is None:
+            finding = self._finding[key_id] = asyncio.create_task(self._look_up(key_id))
+            finding.add_done_callback(lambda _: self._finding.pop(key_id))
+        return await asyncio.shield(finding)
+
+    async def _look_up(self, key_id: str) -> _Known | None:
         async with plain(self._pools, writes=False) as connection:
             row = await _row(connection, key_id)
         if row is None and self._pools.has_standby:

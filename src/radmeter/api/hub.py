@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from radmeter.api.callers import Caller
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
 from radmeter.api.reads import alerts, states
 from radmeter.api.reads.pipeline import LAG

@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
-import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.problems import unavailable
 from radmeter.database import settings as server_settings
 from radmeter.database.connection import BEGIN, SEARCH_PATH, connection_string
@@ -17,12 +16,6 @@ WAIT_SECONDS = 3.0
 # So many requests wait for each connection. More are told at once to come again.
 WAITING_PER_CONNECTION = 64
 SET_PATH = f"{SEARCH_PATH}; ".replace("SET ", "SET LOCAL ")
-
-
-class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
-    """A connection of a pool. `begin_with` has the settings that each transaction needs behind a pooler."""
-
-    begin_with: str = ""
 
 
 class Pools:
@@ -96,5 +89,4 @@ async def _configure(connection: ApiConnection) -> None:
     row = await cursor.fetchone()
     assert row is not None
     if row[0] != shown:
-        connection.prepare_threshold = None
         connection.begin_with = server_settings.set_for_transaction(connection.info.server_version) + "; "

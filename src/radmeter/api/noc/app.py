@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from radmeter.api.access import Access
 from radmeter.api.callers import Caller
+from radmeter.api.connection import ApiConnection
 from radmeter.api.hub import Hub
 from radmeter.api.noc import host
 from radmeter.api.noc.examining import Examiner
@@ -23,7 +24,7 @@ from radmeter.api.noc.logins import PAGE_RATE, PAGE_RATE_SECONDS, Logins, Visit
 from radmeter.api.noc.page import HEADERS, THEMES, Page, home, own_path, page_of, problem_page, rendered
 from radmeter.api.noc.templating import STATIC, static_path, zone
 from radmeter.api.noc.views import Views
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem, bad_request, not_found
 from radmeter.api.reads import alerts
 from radmeter.api.route import OPERATORS

@@ -7,13 +7,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from radmeter.api.callers import Caller
+from radmeter.api.connection import ApiConnection
 from radmeter.api.cursors import Cursors
 from radmeter.api.hub import Hub
 from radmeter.api.listing import Row, rows
 from radmeter.api.noc.cached import Cached
 from radmeter.api.noc.examining import Examiner, in_short
 from radmeter.api.noc.templating import chart
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.pools import Pools
 from radmeter.api.problems import bad_request, not_found
 from radmeter.api.reads import alerts, finding, over, pipeline, states
 from radmeter.api.transactions import transaction

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
-from radmeter.api.pools import ApiConnection
 from radmeter.units import counted, duration
 
 _LIST = """

@@ -1,7 +1,7 @@
 """How far packets have come: journals, lag, rejected packets, gaps, requests to routers."""
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
-from radmeter.api.pools import ApiConnection
 from radmeter.usage import ingest_state
 
 # How long the latest batch of each journal had waited. A journal from which nothing came lately has no lag.

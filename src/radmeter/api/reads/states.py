@@ -8,8 +8,8 @@ through the open sessions, which `late_routers` makes for all pages together.
 from collections.abc import Sequence
 from typing import Any
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
-from radmeter.api.pools import ApiConnection
 
 STATES = ("silent", "late", "discovered", "fresh", "idle")
 # A packet may be late by half an interim: routers spread their interims, and packets are sent again.
