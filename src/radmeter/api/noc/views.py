@@ -17,6 +17,7 @@ from radmeter.api.pools import ApiConnection, Pools
 from radmeter.api.problems import bad_request, not_found
 from radmeter.api.reads import alerts, finding, over, pipeline, states
 from radmeter.api.transactions import transaction
+from radmeter.metrics.figures import Source
 from radmeter.packet.router_key import normal_mac
 from radmeter.quotas.over import STATUSES
 from radmeter.usage.sessions import sessions_query
@@ -46,10 +47,11 @@ Query = Mapping[str, str]
 class Views:
     """Reads what the pages show."""
 
-    def __init__(self, pools: Pools, hub: Hub, examiner: Examiner, key: bytes) -> None:
+    def __init__(self, pools: Pools, hub: Hub, examiner: Examiner, figures: Source, key: bytes) -> None:
         self._pools = pools
         self._hub = hub
         self._examiner = examiner
+        self._figures = figures
         self._cached = Cached()
         self._cursors = Cursors(key)
 
@@ -75,6 +77,12 @@ class Views:
             return await self.doctor(full=False)
 
         async def read() -> Any:
+            if name == "pipeline":
+                # Of the journal, /metrics and the pages say the same.
+                figures = await asyncio.to_thread(self._figures.read)
+                async with transaction(self._pools, _reader()) as connection:
+                    found = await pipeline.pipeline(connection)
+                return {**found, "journal": figures.journal, "journal_fault": figures.journal_fault}
             late = await self.late() if name in ("routers", "sites") else []
             async with transaction(self._pools, _reader()) as connection:
                 return await self._read_part(connection, name, late)
@@ -90,10 +98,8 @@ class Views:
             return {"rows": sites}
         if name == "alerts":
             return {"rows": await alerts.open_alerts(connection, SHORT), "next": None, "first": None}
-        if name == "quotas":
-            users, _ = await over.users_over(connection, limit=SHORT)
-            return {"rows": users}
-        return {**await pipeline.pipeline(connection), "journal_words": ""}
+        users, _ = await over.users_over(connection, limit=SHORT)
+        return {"rows": users}
 
     async def late(self) -> list[int]:
         """Return the routers that are late."""
