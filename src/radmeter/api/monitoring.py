@@ -29,20 +29,14 @@ NOT_KEPT = {"cache-control": "no-store"}
 
 
 class Monitoring:
-    """The routes, and the figures that they show. `dsn` is the database to read from.
-
-    Attributes
-    ----------
-    source
-        The figures. The pages show some of them, too.
-    """
+    """The routes, and the figures that they show. `dsn` is the database to read from."""
 
     def __init__(self, settings: Settings, access: Access, dsn: str) -> None:
         self._access = access
-        self.source = Source(
+        self._source = Source(
             dsn, journal=settings.journal, routers=settings.metrics_routers, role=ROLE, backups=True
         )
-        self._exposition = Exposition(self.source.read)
+        self._exposition = Exposition(self._source.read)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
@@ -50,7 +44,7 @@ class Monitoring:
 
     async def close(self) -> None:
         """Close the connection."""
-        await asyncio.to_thread(self.source.close)
+        await asyncio.to_thread(self._source.close)
 
     async def _metrics(self, request: Request) -> Response:
         try:
@@ -62,7 +56,7 @@ class Monitoring:
 
     async def _ready(self, request: Request) -> Response:
         """Say whether packets are counted, and in time. What is wrong in words is for this machine."""
-        faults = health.faults(await asyncio.to_thread(self.source.read))
+        faults = health.faults(await asyncio.to_thread(self._source.read))
         body: dict[str, Any] = {"ready": not faults, "faults": sorted({fault.about for fault in faults})}
         if is_local(request.headers, self._access.address(request.scope)):
             body["details"] = [fault.text for fault in faults]

@@ -22,6 +22,7 @@ from radmeter.api.encoding import takes_gzip
 from radmeter.api.hub import Hub
 from radmeter.api.noc import host
 from radmeter.api.noc.examining import Examiner
+from radmeter.api.noc.host_journal import HostJournal
 from radmeter.api.noc.logins import PAGE_RATE, PAGE_RATE_SECONDS, Logins, Visit
 from radmeter.api.noc.page import (
     HEADERS,
@@ -42,7 +43,6 @@ from radmeter.api.reads import alerts
 from radmeter.api.route import OPERATORS
 from radmeter.api.transactions import transaction
 from radmeter.config import Settings
-from radmeter.metrics.figures import Source
 
 TENANT = frozenset({"tenant"})
 LARGEST_FORM = 16 << 10
@@ -75,7 +75,6 @@ class Pages:
         access: Access,
         hub: Hub,
         examiner: Examiner,
-        figures: Source,
         key: bytes,
         read_dsn: str,
     ) -> None:
@@ -83,7 +82,7 @@ class Pages:
         self._access = access
         self._hub = hub
         self._read_dsn = read_dsn
-        self._views = Views(pools, hub, examiner, figures, key)
+        self._views = Views(pools, hub, examiner, HostJournal(read_dsn, settings.journal), key)
         self.logins = Logins(settings, access, key)
 
     def routes(self) -> list[BaseRoute]:
