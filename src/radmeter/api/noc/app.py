@@ -39,7 +39,7 @@ from radmeter.api.noc.page import (
 from radmeter.api.noc.templating import STATIC, static_path, zone
 from radmeter.api.noc.views import Views
 from radmeter.api.pools import Pools
-from radmeter.api.problems import Problem, bad_request, not_found
+from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, not_found
 from radmeter.api.reads import alerts
 from radmeter.api.route import OPERATORS
 from radmeter.api.transactions import transaction
@@ -355,12 +355,13 @@ async def _disconnect(request: Request, connection: ApiConnection, form: Mapping
 async def _static(request: Request) -> Response:
     name: str = request.path_params["name"]
     parts = name.split("/")
-    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
-        return Response("", 404)
-    file = STATIC.joinpath(*parts)
-    if not file.is_file():
-        return Response("", 404)
-    content, small = _content(name)
+    try:
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+            raise FileNotFoundError
+        content, small = _content(name)
+    except OSError:
+        # It is nowhere, a directory, or longer than a name can be.
+        return Response(not_found().body(), 404, {"cache-control": "no-store"}, MEDIA_TYPE)
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     # Under another version than that of the file it would be kept for a year, too.
     fresh = static_path(name).split("/")[2] == request.path_params["version"]
