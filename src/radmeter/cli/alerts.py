@@ -302,7 +302,7 @@ def check(settings: Settings, file: Path | None, output_format: str) -> None:
     Without FILE: that of the setting alerts_file, or what is built in.
     """
     from radmeter.alerts import rules_file
-    from radmeter.alerts.ticking import shown
+    from radmeter.alerts.new_rules import shown
 
     found = rules_file.read(file.absolute() if file is not None else settings.alerts_file)
     _emit_rules([shown(each, found) for each in found.rules], output_format)
