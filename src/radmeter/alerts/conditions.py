@@ -15,9 +15,12 @@ from radmeter.alerts.rules import Rule
 from radmeter.database.connection import Connection
 
 NOT_WELL = "SELECT rule, subject, phase, since FROM radmeter.alert_watch WHERE rule = ANY (%s)"
-FORGET = "DELETE FROM radmeter.alert_watch WHERE rule = %s AND subject = %s"
+FORGET = """
+DELETE FROM radmeter.alert_watch AS watch USING unnest(%(rule)s::text[], %(subject)s::text[]) AS well (rule, subject)
+WHERE watch.rule = well.rule AND watch.subject = well.subject"""
 REMEMBER = """
-INSERT INTO radmeter.alert_watch (rule, subject, phase, since) VALUES (%s, %s, %s, %s)
+INSERT INTO radmeter.alert_watch (rule, subject, phase, since)
+SELECT * FROM unnest(%(rule)s::text[], %(subject)s::text[], %(phase)s::text[], %(since)s::timestamptz[])
 ON CONFLICT (rule, subject) DO UPDATE SET phase = excluded.phase, since = excluded.since"""
 
 
@@ -45,15 +48,13 @@ def watch(look: Look, conditions: Sequence[Condition]) -> None:
     known = phases(look.connection, sorted({each.rule.name for each in conditions}))
     news: list[New] = []
     well: list[tuple[str, str]] = []
+    changed: dict[tuple[str, str], State] = {}
     for each in conditions:
         rule = each.rule
         before = known.get((rule.name, each.subject), State("ok", look.at))
         after, event = step(before, each.holds, look.at, rule.tolerance)
         if after != before:
-            if after.phase == "ok":
-                look.connection.execute(FORGET, (rule.name, each.subject))
-            else:
-                look.connection.execute(REMEMBER, (rule.name, each.subject, after.phase, after.since))
+            changed[rule.name, each.subject] = after
         if event == "fired":
             kind, _, name = each.subject.partition(":")
             news.append(
@@ -68,7 +69,26 @@ def watch(look: Look, conditions: Sequence[Condition]) -> None:
             )
         elif event == "resolved":
             well.append((rule.name, each.subject))
+    _note(look.connection, changed)
     opening.open_alerts(look.connection, news, look.at)
     if well:
         over = opening.resolve_subjects(look.connection, well, look.at)
         opening.unfold(look.connection, over, look.at)
+
+
+def _note(connection: Connection, changed: Mapping[tuple[str, str], State]) -> None:
+    """Write the states that are others than before. Only what is not well has a row."""
+    for statement, states in (
+        (FORGET, {key: state for key, state in changed.items() if state.phase == "ok"}),
+        (REMEMBER, {key: state for key, state in changed.items() if state.phase != "ok"}),
+    ):
+        if states:
+            connection.execute(
+                statement.encode(),
+                {
+                    "rule": [rule for rule, _ in states],
+                    "subject": [subject for _, subject in states],
+                    "phase": [state.phase for state in states.values()],
+                    "since": [state.since for state in states.values()],
+                },
+            )

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from radmeter.alerts import opening, watching
+from radmeter.alerts import opening
 from radmeter.alerts.look import Look
 from radmeter.alerts.rules import SILENT, SITE, Rule, Rules
 
@@ -29,7 +29,10 @@ def digest_of(rules: Rules) -> str:
 
 
 def adopt(look: Look) -> None:
-    """End the alerts of rules that are no more, look at all routers anew, and write down the rules in force."""
+    """End the alerts of rules that are no more, and write down the rules in force.
+
+    The routers are reviewed by the next looks.
+    """
     rules = look.rules.rules
     look.connection.execute(FORGET, ([each.name for each in rules],))
     stranded = look.connection.execute(
@@ -39,7 +42,6 @@ def adopt(look: Look) -> None:
     opening.unfold(look.connection, [alert for alert, kind in stranded if kind == SITE], look.at)
     opening.resolve(look.connection, ids, look.at)
     look.connection.execute(FIRE_ANEW, {"at": look.at, "ids": ids, "kind": SILENT})
-    watching.all_due(look.connection, look.at)
     look.connection.execute(
         SAVE,
         {

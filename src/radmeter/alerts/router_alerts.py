@@ -1,7 +1,7 @@
 """Alerts of single routers: those that are due are looked at, and with each that fires the others of its site."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from radmeter.alerts import opening, site_alerts, watching
 from radmeter.alerts.evaluating import Event
@@ -14,13 +14,27 @@ from radmeter.alerts.silence import Heard, Watch, judge, wants_closed
 Judged = dict[int, tuple[Watch, Event | None]]
 
 
-def look_at_routers(look: Look) -> int:
-    """Look at the routers that are due; return how many routers were looked at."""
-    watches = {each.router_id: each for each in watching.due(look.connection, look.at, look.judged_at)}
+@dataclass(frozen=True)
+class Seen:
+    """How many routers were looked at, and whether there are more that are due."""
+
+    routers: int
+    more: bool
+
+
+def look_at_routers(look: Look, review_after: int | None) -> Seen:
+    """Look at the routers that are due, and at those after a router that are reviewed by new rules."""
+    watches = {
+        each.router_id: each
+        for each in watching.due(look.connection, look.at, look.judged_at, review_after=review_after)
+    }
+    more_due = sum(_is_due(each, look) for each in watches.values()) >= watching.MOST_DUE
     judged = _judged(look, watches.values())
     fired = {router_id for router_id, (_, event) in judged.items() if event == "fired"}
     doubtful = {judged[each][0].site for each in fired}
-    names = sorted(site for site in doubtful if site is not None and look.site_rule(site) is not None)
+    doubtful_sites = {site for site in doubtful if site is not None and look.site_rule(site) is not None}
+    waiting = site_alerts.waiting(look, doubtful_sites)
+    names = sorted(doubtful_sites - waiting.keys())
     more = [each for each in watching.of_sites(look.connection, names) if each.router_id not in judged]
     watches |= {each.router_id: each for each in more}
     judged |= _judged(look, more)
@@ -51,7 +65,7 @@ def look_at_routers(look: Look) -> int:
                     "interim_seconds": watch.interim,
                     "silent_after_seconds": round(watch.interim * rule.interims),
                 },
-                hold_until=None
+                hold_until=waiting.get(watch.site or "")
                 if decision is None
                 else site_alerts.hold_until(look, watch.site or "", decision),
             )
@@ -65,7 +79,11 @@ def look_at_routers(look: Look) -> int:
     }
     if moved:
         site_alerts.came_back(look, moved)
-    return len(judged)
+    return Seen(len(judged), more_due)
+
+
+def _is_due(watch: Watch, look: Look) -> bool:
+    return watch.phase in ("idle", "ok") and watch.due_at <= look.judged_at
 
 
 def _judged(look: Look, watches: Iterable[Watch]) -> Judged:

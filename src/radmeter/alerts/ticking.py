@@ -39,10 +39,11 @@ WHERE alert.kind = 'router_silent' AND alert.resolved_at IS NULL
 
 @dataclass(frozen=True)
 class Tick:
-    """What a look did."""
+    """What a look did. `more`: there is more to look at, so the next look need not wait."""
 
     looked_at: int
     announced: int
+    more: bool
 
 
 class Evaluator:
@@ -88,7 +89,7 @@ class Evaluator:
             self._connection.execute(BY_INDEX)
             here = place.read(self._connection)
             if here.ticked_at is None or not -self._pause <= at - here.ticked_at <= self._pause:
-                here = replace(here, resumed_at=at, hour_is_whole=False)
+                here = replace(here, resumed_at=at)
             look = Look(
                 connection=self._connection,
                 rules=self.rules,
@@ -98,9 +99,13 @@ class Evaluator:
             )
             if here.rules_digest != self._digest:
                 new_rules.adopt(look)
-                here = replace(here, rules_digest=self._digest)
+                # At first there is nothing to review: all routers are due.
+                first = here.rules_digest is None
+                here = replace(here, rules_digest=self._digest, review_after=None if first else 0)
             here = _swept(look, here)
-            looked_at = look_at_routers(look)
+            seen = look_at_routers(look, here.review_after)
+            if here.review_after is not None:
+                here = replace(here, review_after=watching.reviewed(self._connection, here.review_after))
             here = look_at_hours(look, here, whole=around.behind is None)
             here = quota_alerts.look_at_notices(look, here)
             if is_new:
@@ -108,7 +113,7 @@ class Evaluator:
             announced = opening.announce(self._connection, at)
             opening.make_mails(self._connection, self.rules, at)
             place.save(self._connection, replace(here, ticked_at=at))
-        return Tick(looked_at, announced)
+        return Tick(seen.routers, announced, seen.more or here.review_after is not None)
 
     def _look_around(self) -> tuple[Around, bool]:
         """Return the time with what was known beside it a few seconds ago, and whether that was asked just now."""
