@@ -16,6 +16,7 @@ from radmeter.alerts.rules import SPIKE
 # More than any id.
 _BEYOND = 2**63
 
+
 def look_at_hours(look: Look, place: Place, *, whole: bool) -> Place:
     """Look at the next part of the routers. `whole`: no node lags."""
     if not look.rules.of(SPIKE):

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.commands import radmeter, refused, run
 from support.endpoint import certificate, wait
-from support.mail_server import closed_port, mail_server
+from support.mail_server import TAKEN, closed_port, mail_server
 from support.network import Network
 from support.servers import Connection
 
@@ -139,6 +140,29 @@ def test_a_mail_that_nobody_takes_is_given_up_and_shown(network: Network) -> Non
     assert attempts == 3
     assert error is not None
     assert error.endswith("answered 550 5.7.1 go away")
+
+
+def test_a_dead_mail_is_sent_again_when_somebody_says_so(network: Network) -> None:
+    silence(network, "lobby")
+    refuses = True
+    with mail_server(lambda _: "550 5.7.1 go away" if refuses else TAKEN) as server:
+        sending = sender(network, replace(MAIL, port=server.port), 0.01)
+        sending.start()
+        wait(lambda: states(network.connection)[0][0] == "dead", lambda: states(network.connection))
+        (dead,) = radmeter(network.database, "alerts", "mails", "--only", "dead", "--format", "json").json()
+        assert dead["error"].endswith("550 5.7.1 go away")
+        ((message_id,),) = network.connection.execute("SELECT message_id FROM radmeter.alert_mail").fetchall()
+        refuses = False
+        assert "1 mail will be sent again" in run(network.database, "alerts", "retry", str(dead["id"]))
+        (taken,) = server.wait_for(1)
+        wait(lambda: states(network.connection)[0][0] == "done", lambda: states(network.connection))
+        sending.end()
+    assert taken.message["Message-ID"].startswith(f"<{message_id}")
+    assert "only a dead mail is sent again" in refused(network.database, "alerts", "retry", str(dead["id"]))
+    assert "there is no mail 99" in refused(network.database, "alerts", "retry", "99")
+    assert "0 mails will be sent again" in run(network.database, "alerts", "retry", "--all")
+    rows = network.connection.execute("SELECT action, detail FROM public.audit_log").fetchall()
+    assert rows == [("alerts retry", {"mails": [dead["id"]]})]
 
 
 def test_many_alerts_are_few_mails(network: Network) -> None:

@@ -1,5 +1,7 @@
 """Alerts: sites of routers, what is watched, the alerts themselves, mutes, and the e-mails that tell of them.
 
+And how many logins were refused, for figures.
+
 Revision ID: 0032
 Revises: 0031
 """
@@ -68,7 +70,8 @@ CREATE TABLE radmeter.router_hour (
     usual       numeric[] NOT NULL DEFAULT '{}',
     days        smallint[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE radmeter.router_hour IS 'what each router had counted when the hour under way began, and what is usual in each hour';
+COMMENT ON TABLE radmeter.router_hour IS
+    'what each router had counted when the hour under way began, and what is usual in each hour';
 COMMENT ON COLUMN radmeter.router_hour.base IS
     'what was counted when the hour began: the sum of router_daily_usage from the day before the hour on (UTC)';
 COMMENT ON COLUMN radmeter.router_hour.before IS 'counted in the hour before; NULL: it was not seen as a whole';
@@ -216,6 +219,21 @@ COMMENT ON TABLE radmeter.alert_mail_line IS
     'what a mail tells: an alert that fired or was resolved; mail_id NULL: the next one';
 """
 
+# Eight rows for each answer of radmeter.judge_login: radmeter.note_refused takes one that nobody has locked.
+LOGINS = """
+CREATE TABLE radmeter.refused_logins (
+    reason  text NOT NULL,
+    slot    smallint NOT NULL,
+    logins  bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (reason, slot)
+) WITH (fillfactor = 20);
+COMMENT ON TABLE radmeter.refused_logins IS 'how many logins were refused, by reason';
+COMMENT ON COLUMN radmeter.refused_logins.slot IS 'so that logins need not wait for each other; the sum counts';
+INSERT INTO radmeter.refused_logins (reason, slot)
+SELECT reason, slot FROM unnest(ARRAY['over', 'time', 'expired', 'suspended', 'sessions', 'unknown']) AS reason,
+                         generate_series(1, 8) AS slot;
+"""
+
 
 def upgrade() -> None:
     """Create the tables."""
@@ -223,3 +241,4 @@ def upgrade() -> None:
     op.execute(WATCHED)
     op.execute(ALERTS)
     op.execute(MAILS)
+    op.execute(LOGINS)
