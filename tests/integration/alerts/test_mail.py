@@ -1,5 +1,6 @@
 """Mails about alerts reach a real mail server: once it is there, encrypted, with the same Message-ID each time."""
 
+import logging
 import ssl
 import uuid
 from collections.abc import Iterator
@@ -184,7 +185,14 @@ def test_many_alerts_are_few_mails(network: Network) -> None:
     assert all(f"router ap-{number} is silent" in said for number in range(30))
 
 
-def test_it_is_encrypted_and_the_password_comes_from_a_file(network: Network, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings(
+    "ignore:Requiring AUTH while not requiring TLS"
+)  # the latter: STARTTLS, as aiosmtpd has it
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_it_is_encrypted_and_the_password_comes_from_a_file(
+    network: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture, tls: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
     path = certificate(tmp_path, "localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
@@ -192,18 +200,20 @@ def test_it_is_encrypted_and_the_password_comes_from_a_file(network: Network, tm
     settings = replace(
         MAIL,
         host="localhost",
-        tls="starttls",
+        tls=tls,
         ca_file=path.with_suffix(".crt"),
         user="radmeter",
         password_file=tmp_path / "password",
     )
     silence(network, "lobby")
-    with mail_server(tls=context, login=("radmeter", "s3cret-of-the-noc")) as server:
+    with mail_server(
+        tls=context, implicit=tls == "implicit", login=("radmeter", "s3cret-of-the-noc")
+    ) as server:
         sending = sender(network, replace(settings, port=server.port))
         sending.start()
         (taken,) = server.wait_for(1)
         sending.end()
-        assert taken.encrypted
+        assert taken.encrypted == (tls == "starttls")  # aiosmtpd's session knows only this one
         assert taken.user == "radmeter"
         message = mail.compose(MAIL, ["a@example.org"], HOLDER, network.now, [])
         (tmp_path / "password").write_text("wrong-one\n")
@@ -213,3 +223,6 @@ def test_it_is_encrypted_and_the_password_comes_from_a_file(network: Network, tm
         # A certificate of somebody else is not believed.
         with pytest.raises(mail.NotSent, match="certificate verify failed"):
             mail.send(replace(settings, port=server.port, ca_file=None), message, ["a@example.org"])
+    ours = "\n".join(each.getMessage() for each in caplog.records if each.name.startswith("radmeter"))
+    assert "wrong-one" not in ours
+    assert "s3cret-of-the-noc" not in ours
