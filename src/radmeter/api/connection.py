@@ -53,8 +53,6 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.cursor_factory = ApiCursor
-        # Not psycopg's: after each ROLLBACK it drops all prepared statements, ours as well.
-        self.prepare_threshold = None
         self._statements: dict[str, _Prepared] = {}
         self._number = 0
         self._stale = False

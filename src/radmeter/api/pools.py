@@ -94,7 +94,12 @@ def _pool(dsn: str, name: str, size: int, kind: type[ApiConnection]) -> AsyncCon
     return AsyncConnectionPool(
         connection_string(dsn),
         connection_class=kind,
-        kwargs={"autocommit": True, "application_name": f"radmeter serve, {name}"},
+        kwargs={
+            "autocommit": True,
+            "application_name": f"radmeter serve, {name}",
+            # psycopg prepares nothing: at a ROLLBACK it would drop all prepared statements, and so those of ours.
+            "prepare_threshold": None,
+        },
         min_size=1,
         max_size=size,
         configure=_configure,
