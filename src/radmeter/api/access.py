@@ -153,6 +153,8 @@ class Access:
         return await asyncio.shield(finding)
 
     async def _look_up(self, key_id: str) -> _Known | None:
+        # Counted from here: a key that is revoked while the database answers holds no longer than others.
+        until = self._now() + FOUND_SECONDS
         async with plain(self._pools, writes=False) as connection:
             row = await _row(connection, key_id)
         if row is None and self._pools.has_standby:
@@ -172,7 +174,7 @@ class Access:
             rate_seconds=seconds,
             expires_at=expires_at,
         )
-        found = self._known[key_id] = _Known(caller, bytes(sha256), self._now() + FOUND_SECONDS)
+        found = self._known[key_id] = _Known(caller, bytes(sha256), until)
         self._known.move_to_end(key_id)
         if len(self._known) > MOST_KEYS:
             self._known.popitem(last=False)
