@@ -96,13 +96,13 @@ class Server:
 
 
 @contextmanager
-def serving(run: Run, role: str = "noc") -> Iterator[Server]:
+def serving(run: Run, **environment: str) -> Iterator[Server]:
     """Run the server for the block, with a login of its own, as in production."""
     run.connection.execute(
         f"DO $$BEGIN IF to_regrole('{LOGIN}') IS NULL THEN CREATE ROLE {LOGIN} LOGIN; END IF; END$$;"
         f"GRANT radmeter_api TO {LOGIN}".encode()
     )
-    key = store.add(run.connection, f"bench {role}", role, None, store.rate("1000000/s"), None).text
+    key = store.add(run.connection, "bench", "noc", None, store.rate("1000000/s"), None).text
     child = Child(
         [sys.executable, "-m", "radmeter", "serve", "--http-listen", "127.0.0.1:0"],
         environment={
@@ -110,6 +110,7 @@ def serving(run: Run, role: str = "noc") -> Iterator[Server]:
             "RADMETER_STATE": str(run.directory),
             "RADMETER_JOURNAL": str(run.journal),
             "RADMETER_CONFIG": "/dev/null",
+            **environment,
         },
         log=run.directory / "serve.log",
     )

@@ -52,6 +52,11 @@ class Child:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def status(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.poll()
+
     def output(self) -> bytes:
         """Wait for the end and return the standard output."""
         output, _ = self._process.communicate()
@@ -170,6 +175,18 @@ def resident_bytes(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"process {pid} has ended")
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Return the memory of a process and its descendants that is no file's and not shared (/proc/PID/smaps_rollup)."""
+    total = 0
+    for one in _tree(pid):
+        try:
+            text = Path(f"/proc/{one}/smaps_rollup").read_text()
+        except OSError:
+            continue  # it has ended
+        total += int(text.partition("\nAnonymous:")[2].split()[0]) * 1024
+    return total
 
 
 def _stat(pid: int) -> list[str]:

@@ -153,7 +153,8 @@ class Access:
         return await asyncio.shield(finding)
 
     async def _look_up(self, key_id: str) -> _Known | None:
-        row = await self._row_of(key_id)
+        # Counted from here: a key that is revoked while the database answers holds no longer than others.
+        until = self._now() + FOUND_SECONDS
         if row is None:
             return None
         name, role, tenant_id, tenant, sha256, count, seconds, expires_at = row
@@ -167,7 +168,7 @@ class Access:
             rate_seconds=seconds,
             expires_at=expires_at,
         )
-        found = self._known[key_id] = _Known(caller, bytes(sha256), self._now() + FOUND_SECONDS)
+        found = self._known[key_id] = _Known(caller, bytes(sha256), until)
         self._known.move_to_end(key_id)
         if len(self._known) > MOST_KEYS:
             self._known.popitem(last=False)
