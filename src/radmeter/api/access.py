@@ -155,6 +155,7 @@ class Access:
     async def _look_up(self, key_id: str) -> _Known | None:
         # Counted from here: a key that is revoked while the database answers holds no longer than others.
         until = self._now() + FOUND_SECONDS
+        row = await self._row_of(key_id)
         if row is None:
             return None
         name, role, tenant_id, tenant, sha256, count, seconds, expires_at = row
