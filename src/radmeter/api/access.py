@@ -1,5 +1,6 @@
 """Who calls: the key of a request, and the address that it comes from."""
 
+import asyncio
 import ipaddress
 import logging
 import secrets
@@ -13,7 +14,8 @@ from typing import Any
 import psycopg
 
 from radmeter.api.callers import Caller
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.connection import ApiConnection
+from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
 from radmeter.api.rates import Decision, Rates
 from radmeter.api.transactions import plain
@@ -23,7 +25,7 @@ from radmeter.keys.text import parsed
 log = logging.getLogger(__name__)
 
 # So long a key that was found is not looked up again: a key that was revoked holds for so long at most.
-FOUND_SECONDS = 5.0
+FOUND_SECONDS = 0.9
 MOST_KEYS = 10_000
 # So many wrong keys an address may try: then none that is new is looked up.
 FAILURES, FAILURE_SECONDS = 20, 60.0
@@ -49,6 +51,7 @@ class Access:
         self._now = now
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._noted: dict[str, float] = {}
+        self._finding: dict[str, asyncio.Task[_Known | None]] = {}
         self.rates = Rates(now)
 
     async def caller(self, headers: Mapping[str, str], address: str) -> Caller:
@@ -145,7 +148,17 @@ class Access:
         return caller
 
     async def _find(self, key_id: str) -> _Known | None:
-        row = await self._looked_up(key_id)
+        """Look a key up. Requests that come meanwhile wait for the same answer."""
+        finding = self._finding.get(key_id)
+        if finding is None:
+            finding = self._finding[key_id] = asyncio.create_task(self._look_up(key_id))
+            finding.add_done_callback(lambda _: self._finding.pop(key_id))
+        return await asyncio.shield(finding)
+
+    async def _look_up(self, key_id: str) -> _Known | None:
+        # Counted from here: a key that is revoked while the database answers holds no longer than others.
+        until = self._now() + FOUND_SECONDS
+        row = await self._row_of(key_id)
         if row is None:
             return None
         name, role, tenant_id, tenant, sha256, count, seconds, expires_at = row
@@ -159,13 +172,13 @@ class Access:
             rate_seconds=seconds,
             expires_at=expires_at,
         )
-        found = self._known[key_id] = _Known(caller, bytes(sha256), self._now() + FOUND_SECONDS)
+        found = self._known[key_id] = _Known(caller, bytes(sha256), until)
         self._known.move_to_end(key_id)
         if len(self._known) > MOST_KEYS:
             self._known.popitem(last=False)
         return found
 
-    async def _looked_up(self, key_id: str) -> tuple[Any, ...] | None:
+    async def _row_of(self, key_id: str) -> tuple[Any, ...] | None:
         """Ask where keys are written, since a standby may not know yet that one was revoked; else the standby."""
         if self._pools.has_standby and not self._pools.is_away(writes=True):
             try:

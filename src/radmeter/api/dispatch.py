@@ -18,9 +18,10 @@ from starlette.types import Receive, Scope, Send
 from radmeter.api import encoding, idempotency, rates
 from radmeter.api.access import Access
 from radmeter.api.callers import Caller
+from radmeter.api.connection import ApiConnection
 from radmeter.api.cursors import Cursors
 from radmeter.api.listing import Listing, Row, reader
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.pools import Pools
 from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, invalid, not_found
 from radmeter.api.route import (
     PAGING,
@@ -185,7 +186,7 @@ class Api:
         async with transaction(self._pools, caller, seconds=READ_SECONDS) as connection:
             answer = await route.handler(call(connection))
             if isinstance(answer, Listing):
-                items, key = await answer.page(connection, query.limit, after)
+                items, key = await answer.page(connection, query.limit, after, last=True)
                 answer = Page(items=items, key=key)
         # Nothing is sent before the connection is free again: a slow client holds none.
         if isinstance(answer, Deferred):

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from radmeter.api.callers import Caller
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.connection import ApiConnection
+from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
 from radmeter.api.transactions import WRITE_SECONDS, plain, transaction
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.problems import unavailable
 from radmeter.database import settings as server_settings
 from radmeter.database.connection import BEGIN, SEARCH_PATH, connection_string
@@ -19,15 +20,14 @@ WAITING_PER_CONNECTION = 64
 SET_PATH = f"{SEARCH_PATH}; ".replace("SET ", "SET LOCAL ")
 
 
-class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
-    """A connection of a pool. `begin_with` has the settings that each transaction needs behind a pooler."""
+class _Reachable(ApiConnection):
+    """A connection of one of the pools. It remembers whether the server was there: the pool itself would not tell."""
 
-    begin_with: str = ""
     away: ClassVar[bool] = False
 
     @classmethod
     async def connect(cls, *arguments: Any, **named: Any) -> Self:
-        """Connect, and remember whether the server was there: the pool itself would not tell."""
+        """Connect."""
         try:
             made = await super().connect(*arguments, **named)
         except psycopg.OperationalError:
@@ -37,11 +37,11 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         return made
 
 
-class _Reading(ApiConnection):
+class _Reading(_Reachable):
     """A connection to read."""
 
 
-class _Writing(ApiConnection):
+class _Writing(_Reachable):
     """A connection to write."""
 
 
@@ -94,7 +94,12 @@ def _pool(dsn: str, name: str, size: int, kind: type[ApiConnection]) -> AsyncCon
     return AsyncConnectionPool(
         connection_string(dsn),
         connection_class=kind,
-        kwargs={"autocommit": True, "application_name": f"radmeter serve, {name}"},
+        kwargs={
+            "autocommit": True,
+            "application_name": f"radmeter serve, {name}",
+            # psycopg prepares nothing: at a ROLLBACK it would drop all prepared statements, and so those of ours.
+            "prepare_threshold": None,
+        },
         min_size=1,
         max_size=size,
         configure=_configure,
@@ -124,5 +129,4 @@ async def _configure(connection: ApiConnection) -> None:
     row = await cursor.fetchone()
     assert row is not None
     if row[0] != shown:
-        connection.prepare_threshold = None
         connection.begin_with = server_settings.set_for_transaction(connection.info.server_version) + "; "

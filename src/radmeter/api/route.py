@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from radmeter.api.callers import Caller
+from radmeter.api.connection import ApiConnection
 from radmeter.api.encoding import etag, same_etag
 from radmeter.api.listing import Listing
-from radmeter.api.pools import ApiConnection
 from radmeter.api.problems import Problem, invalid
 from radmeter.config import Settings
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+import uvloop
 
 from radmeter.api.app import make_app
 from radmeter.api.protocol import BoundedProtocol
@@ -100,7 +101,6 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
         app,
         http=BoundedProtocol,
         ws="none",
-        loop="uvloop",
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -114,7 +114,9 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
     )
     with listener:
         server = _Server(config, lambda: ready(f"{scheme}://{_shown(host)}:{port}"))
-        asyncio.run(server.serve(sockets=[listener]))
+        # uvicorn takes its own setting of the loop only when it makes the loop itself.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve(sockets=[listener]))
 
 
 class _Server(uvicorn.Server):

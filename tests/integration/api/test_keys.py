@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -72,6 +73,18 @@ def test_a_rotated_key_holds_beside_the_new_one(api: HttpServer, database: str, 
     run(database, "keys", "revoke", "portal", "--yes")
     until("all keys of the name have ended", lambda: api.get("/plans", third).status == 401, 30)
     assert api.get("/plans", old).status == 401
+
+
+def test_a_revoked_key_ends_within_a_second(api: HttpServer, tenants: Connection) -> None:
+    key = add_key(tenants, "lost", "reader")
+    assert api.get("/plans", key).status == 200
+    tenants.execute("UPDATE radmeter.api_keys SET revoked_at = now() WHERE name = 'lost'")
+    revoked = time.monotonic()
+    while (sent := time.monotonic()) < revoked + 30:
+        if api.get("/plans", key).status == 401:
+            return
+        assert sent < revoked + 1
+    raise AssertionError("it holds on")
 
 
 def test_a_key_ends_when_it_expires(api: HttpServer, tenants: Connection) -> None:

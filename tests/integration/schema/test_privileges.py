@@ -332,7 +332,7 @@ TAKES_TEXT = {
         "SELECT radmeter.price_top_up(-1, 'NaN')",
         "SELECT radmeter.qualify_usernames(NULL, %(text)s, 'infinity')",
         "SELECT radmeter.qualify_usernames(7, %(text)s, now()::date + 40)",
-        "SELECT radmeter.ack_alert(1, %(text)s), radmeter.unmute_alerts(1)",
+        "SELECT radmeter.ack_alert(1, %(text)s), radmeter.unmute_alerts(1), radmeter.retry_mails('{NULL,-1}')",
         "SELECT radmeter.mute_alerts(%(text)s, -1, %(text)s, %(text)s, 'infinity', %(text)s)",
         "SELECT radmeter.mute_alerts(%(text)s, NULL, %(text)s, %(text)s, now() + interval '1 day', %(text)s)",
         "SELECT radmeter.add_webhook(%(text)s, ARRAY[%(text)s], %(text)s)",
