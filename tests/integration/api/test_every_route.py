@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from support.http_server import HttpServer, Response
+from support.http_server import HttpServer, Response, serving
 from support.logins import as_role, login_role
 from support.servers import Connection
 
@@ -156,6 +157,19 @@ def test_no_filter_finds_another_tenants_things(api: HttpServer, keys: Mapping[s
     for path in ("/sessions?router=202", "/sessions?router=bolt%20lobby"):
         assert api.get(path, keys["noc"]).status == 200, path
         assert api.get(path, keys["tenant:acme"]).status == 404, path
+
+
+def test_tenants_and_roles_take_turns_on_one_connection(
+    api_dsn: str, keys: Mapping[str, str], tmp_path: Path
+) -> None:
+    """A statement that was prepared for one of them, and has got a plan, shows another one nothing of it."""
+    own = {"tenant:acme": [201, 203], "tenant:bolt": [202, 203], "reader": [201, 202, 203, 204]}
+    with serving(api_dsn, tmp_path, "--http-pool", "1") as server:
+        # From the sixth time on PostgreSQL may take a plan for all values.
+        for _ in range(8):
+            for role, routers in own.items():
+                listed = server.get("/routers", keys[role]).json()["items"]
+                assert [each["id"] for each in listed] == routers, role
 
 
 def test_bolt_sees_what_is_its_own(api: HttpServer, keys: Mapping[str, str]) -> None:
