@@ -30,7 +30,8 @@ BEGIN
             radmeter.quota_booked, radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
             radmeter.webhooks, radmeter.webhook_delivery,
             radmeter.alert_list, radmeter.alerts, radmeter.alert_mutes, radmeter.alert_state, radmeter.alert_mail,
-            radmeter.alert_mail_line, radmeter.router_watch, radmeter.router_hour, radmeter.alert_watch, radmeter.tenant_realm, radmeter.sent_username,
+            radmeter.alert_mail_line, radmeter.router_watch, radmeter.router_hour, radmeter.alert_watch,
+            radmeter.refused_logins, radmeter.tenant_realm, radmeter.sent_username,
             radmeter.router_requests,
             radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
             radmeter.plan_prices, radmeter.billing_close, radmeter.key_list
@@ -102,7 +103,7 @@ BEGIN
             radmeter.assign_router(bigint, text, date), radmeter.set_subscriber_tenant(text, text),
             radmeter.price_top_up(bigint, numeric),
             radmeter.bind_tenant_login(text, text), radmeter.unbind_tenant_login(text),
-            radmeter.ack_alert(bigint, text), radmeter.unmute_alerts(bigint),
+            radmeter.ack_alert(bigint, text), radmeter.unmute_alerts(bigint), radmeter.retry_mails(bigint[]),
             radmeter.mute_alerts(text, bigint, text, text, timestamptz, text),
             -- Keys that only read. The function refuses others.
             radmeter.add_key(text, text, text, text, bytea, integer, integer, timestamptz),
@@ -156,7 +157,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_api') THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_api;
         GRANT EXECUTE ON FUNCTION radmeter.find_key(text), radmeter.note_keys_used(text[]),
-            radmeter.begin_request(text, text, text, bytea), radmeter.end_request(text, text, integer, bytea)
+            radmeter.begin_request(text, text, text, bytea), radmeter.end_request(text, text, timestamptz, integer, bytea)
             TO radmeter_api;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_login') THEN

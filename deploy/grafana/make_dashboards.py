@@ -52,6 +52,7 @@ NOC = (
         "Decisions about quotas",
         "short",
         ("sum by (decision) (increase(radmeter_quota_decisions_total[5m]))", "{{decision}}"),
+        ("sum by (reason) (increase(radmeter_refused_logins_total[5m]))", "login refused: {{reason}}"),
     ),
     graph(
         "Requests to routers",

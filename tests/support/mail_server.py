@@ -63,6 +63,7 @@ def mail_server(
     answer: Callable[[int], str] = lambda _: TAKEN,
     *,
     tls: ssl.SSLContext | None = None,
+    implicit: bool = False,
     login: tuple[str, str] | None = None,
     port: int = 0,
 ) -> Iterator[MailServer]:
@@ -72,6 +73,8 @@ def mail_server(
     ----------
     tls
         What STARTTLS is done with; it is then required.
+    implicit
+        Without STARTTLS: encrypted from the beginning.
     login
         The user and the password that are required.
     """
@@ -85,17 +88,20 @@ def mail_server(
     def protocol() -> SMTP:
         return SMTP(
             server,
-            tls_context=tls,
-            require_starttls=tls is not None,
+            tls_context=None if implicit else tls,
+            require_starttls=tls is not None and not implicit,
             authenticator=authenticated if login else None,
             auth_required=login is not None,
+            auth_require_tls=tls is not None and not implicit,
             auth_exclude_mechanism=["LOGIN"],
             hostname="mail.test",
             loop=loop,
         )
 
     loop = asyncio.new_event_loop()
-    listener = loop.run_until_complete(loop.create_server(protocol, sock=listening))
+    listener = loop.run_until_complete(
+        loop.create_server(protocol, sock=listening, ssl=tls if implicit else None)
+    )
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

@@ -14,7 +14,8 @@
 -- once.
 -- A name without a realm gets that of the router's tenant (radmeter.tenant_realm), as in ingest.
 -- Reads subscribers, plans, plan_tiers, radacct, routers, radmeter.router_coa, router_coa_state, setting, and what
--- radmeter.quota_state reads. Writes subscribers.first_used_at, with which the validity of a plan begins.
+-- radmeter.quota_state reads. Writes subscribers.first_used_at, with which the validity of a plan begins, and how many
+-- were refused (radmeter.note_refused).
 CREATE OR REPLACE FUNCTION radmeter.judge_login(
     p_username text, p_nas_identifier text, p_called_station text, p_calling_station text,
     p_nas_address text, p_source_address text)
@@ -75,6 +76,7 @@ BEGIN
         END IF;
     END IF;
     IF v_refused IS NOT NULL THEN
+        PERFORM radmeter.note_refused(v_refused);
         -- In quotes, without which a first character could mean more to FreeRADIUS: a program to run in back quotes.
         RETURN QUERY SELECT 1, v_username, 'Reply-Message'::text,
             '''' || replace(replace(v_settings ->> ('message_' || v_refused), '\', '\\'), '''', '\''') || '''', ':='::text

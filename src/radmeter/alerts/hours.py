@@ -6,51 +6,56 @@ which a shipper worked through a backlog, do not count.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from radmeter.database.connection import Connection, explained_errors
 
 # Before, an hour of the day is not judged.
 LEAST_DAYS = 3
-MEASURE_SECONDS = 120.0
+# How often the routers are gone through, and how many of them in one look.
+ROUND_SECONDS = 120.0
+MOST_ROUTERS = 2_000
 
-# The counters of the day before the hour and later: octets that count now belong to those, in each time zone. By the
-# index, for each router. OFFSET 0 keeps it so.
+LAST = "SELECT id FROM public.routers WHERE id > %(after)s ORDER BY id OFFSET %(most)s - 1 LIMIT 1"
+# The octets of a router, of days that are no older than the day before the one of an hour (UTC): what counts in that
+# hour belongs to those, in each time zone. Two days more are read. By the index, for each router. OFFSET 0 keeps it so.
 _SUMS = """
-SELECT router.id, coalesce(used.octets, 0) AS octets FROM public.routers AS router CROSS JOIN LATERAL (
-    SELECT sum(octets) AS octets FROM (
-        SELECT bytes_in::numeric + bytes_out AS octets FROM public.router_daily_usage AS day
-        WHERE day.router_id = router.id AND day.usage_date >= (%(hour)s AT TIME ZONE 'UTC')::date - 1 OFFSET 0) AS days
-    ) AS used
-WHERE router.merged_into IS NULL"""
-MEASURE = f"""
-UPDATE radmeter.router_hour AS hour SET octets = greatest(sums.octets - hour.base, 0)
-FROM ({_SUMS}) AS sums
-WHERE hour.router_id = sums.id AND hour.octets IS DISTINCT FROM greatest(sums.octets - hour.base, 0)"""
-# The hour that is over becomes usual, if it was whole. base is that of the new hour.
+SELECT coalesce(sum(octets) FILTER (
+           WHERE usage_date >= ((%(hour)s - interval '1 hour') AT TIME ZONE 'UTC')::date - 1), 0) AS by_hour_before,
+       coalesce(sum(octets) FILTER (WHERE usage_date >= (%(hour)s AT TIME ZONE 'UTC')::date - 1), 0) AS by_hour
+FROM (SELECT usage_date, bytes_in::numeric + bytes_out AS octets FROM public.router_daily_usage AS day
+      WHERE day.router_id = router.id AND day.usage_date >= (%(hour)s AT TIME ZONE 'UTC')::date - 3 OFFSET 0) AS days"""
+_ROUTERS = "router.id > %(after)s AND (%(last)s::bigint IS NULL OR router.id <= %(last)s)"
+# A router whose hour is over: what it had becomes usual, if the hour was whole. base is that of the new hour.
 TURN = f"""
-INSERT INTO radmeter.router_hour AS known (router_id, hour, base)
-SELECT sums.id, %(hour)s, sums.octets FROM ({_SUMS}) AS sums
+INSERT INTO radmeter.router_hour AS known (router_id, hour, base, before)
+SELECT router.id, %(hour)s, sums.by_hour,
+       CASE WHEN %(whole)s AND old.hour = %(hour)s - interval '1 hour'
+            THEN greatest(sums.by_hour_before - old.base, 0) END
+FROM public.routers AS router LEFT JOIN radmeter.router_hour AS old ON old.router_id = router.id
+CROSS JOIN LATERAL ({_SUMS}) AS sums
+WHERE {_ROUTERS} AND router.merged_into IS NULL AND old.hour IS DISTINCT FROM %(hour)s
 ON CONFLICT (router_id) DO UPDATE SET
-    hour = excluded.hour, base = excluded.base, octets = 0,
-    before = CASE WHEN %(whole)s THEN known.octets END,
-    before_usual = CASE WHEN %(whole)s AND known.days[%(place)s] >= {LEAST_DAYS} THEN known.usual[%(place)s] END,
+    hour = excluded.hour, base = excluded.base, before = excluded.before,
+    before_usual = CASE WHEN excluded.before IS NOT NULL AND known.days[%(place)s] >= {LEAST_DAYS}
+                        THEN known.usual[%(place)s] END,
     usual[%(place)s] = CASE
-        WHEN NOT %(whole)s THEN known.usual[%(place)s]
-        WHEN known.days[%(place)s] IS NULL THEN known.octets
+        WHEN excluded.before IS NULL THEN known.usual[%(place)s]
+        WHEN known.days[%(place)s] IS NULL THEN excluded.before
         ELSE round((3 * known.usual[%(place)s] + CASE
-            WHEN known.days[%(place)s] < {LEAST_DAYS} THEN known.octets
-            ELSE least(known.octets, 3 * greatest(known.usual[%(place)s], 1048576)) END) / 4) END,
-    days[%(place)s] = CASE WHEN %(whole)s THEN least(coalesce(known.days[%(place)s], 0) + 1, 1000)
-                           ELSE known.days[%(place)s] END"""
+            WHEN known.days[%(place)s] < {LEAST_DAYS} THEN excluded.before
+            ELSE least(excluded.before, 3 * greatest(known.usual[%(place)s], 1048576)) END) / 4) END,
+    days[%(place)s] = CASE WHEN excluded.before IS NULL THEN known.days[%(place)s]
+                           ELSE least(coalesce(known.days[%(place)s], 0) + 1, 1000) END"""
 # factor and floor are the smallest of all rules: the rule of each router decides.
 SPIKES = f"""
-SELECT router.id, router.name, router.site, router.status, hour.octets,
+SELECT router.id, router.name, router.site, router.status, now.octets,
        CASE WHEN hour.days[%(place)s] >= {LEAST_DAYS} THEN hour.usual[%(place)s] END, hour.before, hour.before_usual
 FROM radmeter.router_hour AS hour JOIN public.routers AS router ON router.id = hour.router_id
-WHERE router.status <> 'retired' AND router.merged_into IS NULL AND (
-    hour.octets >= %(floor)s AND hour.days[%(place)s] >= {LEAST_DAYS}
-        AND hour.octets > hour.usual[%(place)s] * %(factor)s::numeric
+CROSS JOIN LATERAL (SELECT greatest(sums.by_hour - hour.base, 0) AS octets FROM ({_SUMS}) AS sums) AS now
+WHERE {_ROUTERS} AND router.status <> 'retired' AND router.merged_into IS NULL AND (
+    hour.days[%(place)s] >= {LEAST_DAYS}
+        AND now.octets >= %(floor)s AND now.octets > hour.usual[%(place)s] * %(factor)s::numeric
     OR hour.before >= %(floor)s AND hour.before > hour.before_usual * %(factor)s::numeric)"""
 
 
@@ -81,26 +86,30 @@ def hour_of(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
 
 
-def measure(connection: Connection, hour: datetime) -> None:
-    """Note how many octets each router has in the hour that began then."""
+def last_of(connection: Connection, after: int) -> int | None:
+    """Return the last router of the part that follows a router. None: the part goes to the end."""
     with explained_errors("radmeter_owner"):
-        connection.execute(MEASURE.encode(), {"hour": hour})
+        row = connection.execute(LAST, {"after": after, "most": MOST_ROUTERS}).fetchone()
+    return row[0] if row else None
 
 
-def turn(connection: Connection, before: datetime | None, hour: datetime, *, whole: bool) -> bool:
-    """Begin an hour. `whole`: the one before was seen whole. Return whether it was the one just before."""
-    follows = before is not None and before + timedelta(hours=1) == hour
-    place = ((before or hour - timedelta(hours=1)).astimezone().utctimetuple().tm_hour) + 1
+def turn(connection: Connection, hour: datetime, after: int, last: int | None, *, whole: bool) -> None:
+    """Begin an hour for the routers of a part that are in another one. `whole`: the one before was seen whole."""
+    values = {"hour": hour, "after": after, "last": last, "whole": whole}
     with explained_errors("radmeter_owner"):
-        connection.execute(TURN.encode(), {"hour": hour, "place": place, "whole": whole and follows})
-    return follows
+        connection.execute(TURN.encode(), {**values, "place": _place(hour - timedelta(hours=1))})
 
 
-def spikes(connection: Connection, hour: datetime, factor: float, floor_bytes: int) -> list[Hour]:
-    """Return the routers that may have a spike."""
-    place = hour.astimezone().utctimetuple().tm_hour + 1
+def spikes(
+    connection: Connection, hour: datetime, after: int, last: int | None, *, factor: float, floor_bytes: int
+) -> list[Hour]:
+    """Return the routers of a part that may have a spike."""
+    values = {"hour": hour, "after": after, "last": last, "factor": factor, "floor": floor_bytes}
     with explained_errors("radmeter_owner"):
-        rows = connection.execute(
-            SPIKES.encode(), {"place": place, "factor": factor, "floor": floor_bytes}
-        ).fetchall()
+        rows = connection.execute(SPIKES.encode(), {**values, "place": _place(hour)}).fetchall()
     return [Hour(*row[:4], *(None if each is None else int(each) for each in row[4:])) for row in rows]
+
+
+def _place(hour: datetime) -> int:
+    """Return the place of an hour of the day in an array."""
+    return hour.astimezone(UTC).hour + 1

@@ -75,15 +75,17 @@ WHERE alert.kind = 'router_silent' AND alert.resolved_at IS NULL AND alert.annou
 OPEN_SITES = """
 SELECT id, rule, site FROM radmeter.alerts
 WHERE kind = 'site_down' AND resolved_at IS NULL AND site = ANY (%(sites)s)"""
+# An array, so that its rows are found by their ids. As a join, with 50,000 open alerts, the table was read in whole for
+# each, which took 2 s.
 TO_ANNOUNCE = """
 UPDATE radmeter.alerts AS alert SET announced_at = %(at)s, hold_until = NULL
-WHERE alert.id IN (
+WHERE alert.id = ANY (ARRAY(
     SELECT id FROM radmeter.alerts AS open
     WHERE announced_at IS NULL AND resolved_at IS NULL AND folded_into IS NULL
       AND (hold_until IS NULL OR hold_until <= %(at)s)
       AND (webhooks OR mail_to <> '{}')
       AND radmeter.muted_until(open.rule, open.router_id, open.site, open.username, %(at)s) IS NULL
-    ORDER BY id LIMIT %(most)s)
+    ORDER BY id LIMIT %(most)s))
 RETURNING alert.id"""
 MESSAGES = """
 SELECT alert.id, alert.username, alert.webhooks, alert.mail_to,

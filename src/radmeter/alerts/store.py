@@ -1,5 +1,6 @@
 """What people read and change: open alerts, the worst first; acknowledge, mute, unmute; the rules in force; mails."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -92,7 +93,8 @@ SELECT mail.id, mail.recipients, mail.state,
        (SELECT count(*) FROM radmeter.alert_mail_line AS line WHERE line.mail_id = mail.id) AS alerts,
        mail.attempts, mail.error, mail.created_at, mail.tried_at,
        CASE WHEN mail.state = 'waiting' THEN mail.next_try_at END AS next_try_at, mail.ended_at
-FROM radmeter.alert_mail AS mail ORDER BY mail.id DESC LIMIT %(most)s"""
+FROM radmeter.alert_mail AS mail WHERE %(state)s::text IS NULL OR mail.state = %(state)s
+ORDER BY mail.id DESC LIMIT %(most)s"""
 
 
 def alerts(
@@ -161,9 +163,18 @@ def rules(connection: Connection) -> list[dict[str, Any]]:
     return sorted(found, key=lambda rule: order.get(rule["kind"], len(order)))
 
 
-def mails(connection: Connection, most: int = 100) -> list[Row]:
-    """Return the latest mails."""
-    return views.rows(connection, MAILS, {"most": most})
+def mails(connection: Connection, most: int = 100, *, state: str | None = None) -> list[Row]:
+    """Return the latest mails, all or those in a state."""
+    return views.rows(connection, MAILS, {"most": most, "state": state})
+
+
+def retry_mails(connection: Connection, ids: Sequence[int] | None) -> tuple[list[int], list[int]]:
+    """Send dead mails again; None: all. Return those that will be sent, and the ids that no mail has."""
+    with explained_errors("radmeter_noc"):
+        row = connection.execute("SELECT radmeter.retry_mails(%s::bigint[])", (ids,)).fetchone()
+        assert row is not None
+        rows = connection.execute("SELECT id FROM radmeter.alert_mail WHERE id = ANY (%s)", (ids or [],))
+        return list(row[0]), sorted({*(ids or ())} - {each[0] for each in rows})
 
 
 def acknowledge(connection: Connection, alert_id: int, note: str | None) -> None:

@@ -7,9 +7,13 @@ from typing import Any
 from radmeter.alerts.silence import Heard, Watch
 from radmeter.database.connection import Connection, explained_errors
 
-# Routers that are looked at in one tick: those that may have become silent, and those that are.
-MOST_DUE = 5_000
+# Routers that are looked at in one look: those that may have become silent, those that are, and those that are reviewed
+# by new rules. So a look takes less than a second, also if all fall silent at once; the next one follows at once.
+MOST_DUE = 2_000
 MOST_SILENT = 2_000
+MOST_REVIEWED = 1_000
+# Routers that are new to the watch, in one look.
+MOST_NEW = 5_000
 
 _COLUMNS = """
 SELECT watch.router_id, router.name, router.site, router.status, watch.phase, watch.since, watch.due_at, watch.expects,
@@ -21,6 +25,8 @@ WITH due AS MATERIALIZED (
     UNION ALL
     (SELECT router_id FROM radmeter.router_watch WHERE phase IN ('pending', 'firing', 'clearing') AND due_at <= %(at)s
      ORDER BY due_at LIMIT %(silent)s)
+    UNION
+    (SELECT router_id FROM radmeter.router_watch WHERE router_id > %(review_after)s ORDER BY router_id LIMIT %(review)s)
 )
 {_COLUMNS}
 FROM due
@@ -52,12 +58,14 @@ ADD_LATER = """
 INSERT INTO radmeter.router_watch (router_id, since, due_at)
 SELECT id, %(at)s, %(at)s FROM public.routers
 WHERE id > coalesce((SELECT max(router_id) FROM radmeter.router_watch), 0) AND merged_into IS NULL
+ORDER BY id LIMIT %(most)s
 ON CONFLICT DO NOTHING"""
 ADD_MISSING = """
 INSERT INTO radmeter.router_watch (router_id, since, due_at)
 SELECT router.id, %(at)s, %(at)s FROM public.routers AS router LEFT JOIN radmeter.router_watch AS watch
     ON watch.router_id = router.id
 WHERE watch.router_id IS NULL AND router.merged_into IS NULL
+ORDER BY router.id LIMIT %(most)s
 ON CONFLICT DO NOTHING"""
 # Merged routers have no sessions of their own. A clock that was set back leaves looks far ahead.
 DROP_MERGED = """
@@ -65,16 +73,21 @@ DELETE FROM radmeter.router_watch WHERE router_id IN (SELECT id FROM public.rout
 RETURNING router_id"""
 TOO_FAR = """
 UPDATE radmeter.router_watch SET due_at = %(at)s WHERE since > %(at)s + interval '1 minute' AND due_at > %(at)s"""
-ALL_DUE = "UPDATE radmeter.router_watch SET due_at = %(at)s"
-ANY_EXPECTED = (
-    "SELECT EXISTS (SELECT FROM radmeter.router_watch WHERE expects <> 'nothing' AND phase <> 'idle')"
-)
+REVIEWED = """
+SELECT max(router_id) FROM (SELECT router_id FROM radmeter.router_watch WHERE router_id > %(after)s
+                            ORDER BY router_id LIMIT %(review)s) AS reviewed HAVING count(*) = %(review)s"""
+# By then a router that is well has sent its next interim. Also one that no rule watches: its phase is idle.
+OVERDUE_INTERIMS = 1.5
+ANY_OVERDUE = f"""
+SELECT EXISTS (SELECT FROM radmeter.router_watch
+               WHERE (expects = 'sessions' OR expects = 'reaped' AND phase <> 'idle')
+                 AND interim * {OVERDUE_INTERIMS} <= %(seconds)s)"""
 
 
 def add(connection: Connection, at: datetime, *, all_: bool) -> None:
-    """Watch the routers that are new: those with the latest ids, or `all_` that are missing."""
+    """Watch routers that are new, a bounded number: those with the latest ids, or `all_` that are missing."""
     with explained_errors("radmeter_owner"):
-        connection.execute((ADD_MISSING if all_ else ADD_LATER).encode(), {"at": at})
+        connection.execute((ADD_MISSING if all_ else ADD_LATER).encode(), {"at": at, "most": MOST_NEW})
 
 
 def sweep(connection: Connection, at: datetime) -> list[int]:
@@ -84,23 +97,34 @@ def sweep(connection: Connection, at: datetime) -> list[int]:
         return [row[0] for row in connection.execute(DROP_MERGED.encode())]
 
 
-def all_due(connection: Connection, at: datetime) -> None:
-    """Look at all routers anew: the rules have changed."""
+def reviewed(connection: Connection, after: int) -> int | None:
+    """Return the last router that `due` gives for review after another one. None: there are no more after those."""
     with explained_errors("radmeter_owner"):
-        connection.execute(ALL_DUE.encode(), {"at": at})
+        row = connection.execute(REVIEWED.encode(), {"after": after, "review": MOST_REVIEWED}).fetchone()
+    return row[0] if row else None
 
 
-def any_expected(connection: Connection) -> bool:
-    """Tell whether packets of any router are expected."""
+def any_overdue(connection: Connection, seconds: float) -> bool:
+    """Tell whether any router should have sent a packet in the last seconds."""
     with explained_errors("radmeter_owner"):
-        return connection.execute(ANY_EXPECTED.encode()).fetchone() == (True,)
+        return connection.execute(ANY_OVERDUE.encode(), {"seconds": seconds}).fetchone() == (True,)
 
 
-def due(connection: Connection, at: datetime, judged_at: datetime) -> list[Watch]:
-    """Return the routers that are due, a bounded number of them."""
+def due(
+    connection: Connection, at: datetime, judged_at: datetime, *, review_after: int | None
+) -> list[Watch]:
+    """Return the routers that are due, and those to be reviewed after one of them; a bounded number of each."""
     with explained_errors("radmeter_owner"):
         rows = connection.execute(
-            DUE.encode(), {"at": at, "judged_at": judged_at, "due": MOST_DUE, "silent": MOST_SILENT}
+            DUE.encode(),
+            {
+                "at": at,
+                "judged_at": judged_at,
+                "due": MOST_DUE,
+                "silent": MOST_SILENT,
+                "review_after": review_after,
+                "review": MOST_REVIEWED,
+            },
         )
         return [_watch(row) for row in rows]
 

@@ -124,11 +124,13 @@ class AlertWorker:
         self._in_force.read()
         self._tell_error(connection)
         evaluator = Evaluator(connection, self._in_force.rules, grace_seconds=self._grace_seconds)
-        while not stop.wait(self._look_seconds):
+        seconds = self._look_seconds
+        while not stop.wait(seconds):
             if self._in_force.read():
                 self._tell_error(connection)
                 evaluator.use(self._in_force.rules)
             done = evaluator.tick()
+            seconds = 0.0 if done.more else self._look_seconds
             self._said = None
             if done.announced:
                 log.info("alerts: %d announced", done.announced)

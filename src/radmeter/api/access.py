@@ -155,12 +155,7 @@ class Access:
     async def _look_up(self, key_id: str) -> _Known | None:
         # Counted from here: a key that is revoked while the database answers holds no longer than others.
         until = self._now() + FOUND_SECONDS
-        async with plain(self._pools, writes=False) as connection:
-            row = await _row(connection, key_id)
-        if row is None and self._pools.has_standby:
-            # A key that was just made: the standby may not have it yet.
-            async with plain(self._pools, writes=True) as connection:
-                row = await _row(connection, key_id)
+        row = await self._row_of(key_id)
         if row is None:
             return None
         name, role, tenant_id, tenant, sha256, count, seconds, expires_at = row
@@ -180,6 +175,18 @@ class Access:
             self._known.popitem(last=False)
         return found
 
+    async def _row_of(self, key_id: str) -> tuple[Any, ...] | None:
+        """Ask where keys are written, since a standby may not know yet that one was revoked; else the standby."""
+        if not (self._pools.has_standby and self._pools.is_away(writes=True)):
+            try:
+                async with plain(self._pools, writes=True) as connection:
+                    return await _row(connection, key_id)
+            except Problem as problem:
+                if problem.status != 503 or not self._pools.has_standby:
+                    raise
+        async with plain(self._pools, writes=False) as connection:
+            return await _row(connection, key_id)
+
     async def _note(self, key_id: str) -> None:
         """Note that a key is in use. That must not fail a request."""
         if self._noted.get(key_id, float("-inf")) > self._now() - NOTE_SECONDS:
@@ -195,7 +202,7 @@ class Access:
 
     def _slow(self, address: str) -> None:
         """Refuse an address that tried too many keys."""
-        decision = self.rates.take(f"failures {address}", FAILURES, FAILURE_SECONDS, tokens=0)
+        decision = self.rates.take(_failures_of(address), FAILURES, FAILURE_SECONDS, tokens=0)
         if not decision.allowed:
             raise Problem(
                 429,
@@ -205,13 +212,24 @@ class Access:
             )
 
     def _failed(self, address: str, detail: str) -> Problem:
-        self.rates.take(f"failures {address}", FAILURES, FAILURE_SECONDS)
+        self.rates.take(_failures_of(address), FAILURES, FAILURE_SECONDS)
         return _unauthorized(detail, ', error="invalid_token"')
 
 
 async def _row(connection: ApiConnection, key_id: str) -> tuple[Any, ...] | None:
     cursor = await connection.execute(FIND, (key_id,))
     return await cursor.fetchone()
+
+
+def _failures_of(address: str) -> str:
+    """Return the name of the bucket of an address. One customer has a whole /64 of IPv6 (RFC 6177)."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return f"failures {address}"
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or ipaddress.IPv6Address(int(found) >> 64 << 64)
+    return f"failures {found}"
 
 
 def _unauthorized(detail: str, error: str) -> Problem:

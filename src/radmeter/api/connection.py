@@ -8,6 +8,7 @@ psycopg's pipeline mode saves the trips, too, but each statement in it costs as 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any, Self
 
 import psycopg
@@ -16,6 +17,8 @@ from psycopg.pq import Escaping, TransactionStatus
 from psycopg.rows import tuple_row
 
 Values = Mapping[str, Any] | None
+# The text of a statement, and the types of its values.
+_Key = tuple[str, tuple[str, ...]]
 # Prepared statements of a connection. When there are more, all are forgotten.
 MOST_PREPARED = 200
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|%)")
@@ -53,9 +56,7 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.cursor_factory = ApiCursor
-        # Not psycopg's: after each ROLLBACK it drops all prepared statements, ours as well.
-        self.prepare_threshold = None
-        self._statements: dict[str, _Prepared] = {}
+        self._statements: dict[_Key, _Prepared] = {}
         self._number = 0
         self._stale = False
 
@@ -102,7 +103,7 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         await cursor.execute(query.encode(), values)
         return await _table(cursor)
 
-    def _message(self, statements: Sequence[tuple[str, Values]]) -> tuple[list[bytes], dict[str, _Prepared]]:
+    def _message(self, statements: Sequence[tuple[str, Values]]) -> tuple[list[bytes], dict[_Key, _Prepared]]:
         parts: list[bytes] = []
         if self.opening is not None and self.idle:
             parts.append(self.opening)
@@ -110,15 +111,19 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
             parts.append(b"DEALLOCATE ALL")
             self._statements.clear()
             self._stale = False
-        new: dict[str, _Prepared] = {}
+        new: dict[_Key, _Prepared] = {}
         for query, values in statements:
-            prepared = self._statements.get(query) or new.get(query)
+            # The same text with values of other types is another statement, as it would be without PREPARE.
+            types = {name: _type(value) for name, value in (values or {}).items()}
+            key = query, tuple(types.values())
+            prepared = self._statements.get(key) or new.get(key)
             if prepared is None:
                 self._number += 1
                 text, parameters = _numbered(query) if values is not None else (query, ())
-                prepared = new[query] = _Prepared(f"read_{self._number}", parameters)
+                prepared = new[key] = _Prepared(f"read_{self._number}", parameters)
+                declared = f" ({', '.join(types[name] for name in parameters)})" if parameters else ""
                 # Behind the beginning: the caller's role may see what it names. A rollback does not undo it.
-                parts.append(f"PREPARE {prepared.name} AS {text}".encode())
+                parts.append(f"PREPARE {prepared.name}{declared} AS {text}".encode())
             parts.append(self._execute_text(prepared, values or {}))
         return parts, new
 
@@ -147,6 +152,16 @@ class ApiCursor(psycopg.AsyncCursor[Any]):
         assert isinstance(connection, ApiConnection)
         await connection.begin()
         return await super().execute(query, params, **named)
+
+
+def _type(value: object) -> str:
+    """Return the type that a value is sent as. Of an unknown one the server takes what its place asks for."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        for name, bits in (("integer", 31), ("bigint", 63)):
+            if -(2**bits) <= value < 2**bits:
+                return name
+    types = {bool: "boolean", int: "numeric", datetime: "timestamp with time zone", date: "date"}
+    return types.get(type(value), "unknown")
 
 
 def _numbered(query: str) -> tuple[str, tuple[str, ...]]:

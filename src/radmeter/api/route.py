@@ -152,6 +152,8 @@ class Route:
         The answer has items and next. It can be had as CSV.
     media_types
         Of an answer that is a file. Empty: JSON.
+    if_match
+        Of a write: it changes something that can be read, so `needed` or `optional`. None: it only adds.
     """
 
     method: str
@@ -166,6 +168,7 @@ class Route:
     is_list: bool = False
     status: int = 200
     media_types: tuple[str, ...] = ()
+    if_match: Literal["needed", "optional"] | None = None
     description: str = ""
     segments: tuple[str, ...] = field(init=False, default=())
 

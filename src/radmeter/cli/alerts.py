@@ -26,7 +26,8 @@ from radmeter.cli.groups import group
 from radmeter.cli.router_coa import WHICH
 from radmeter.cli.since import SPAN, UNITS
 from radmeter.config import Settings
-from radmeter.errors import ConfigurationError
+from radmeter.errors import ConfigurationError, RadmeterError
+from radmeter.units import counted
 
 SHORT = ("id", "severity", "state", "subject", "rule", "fired_at", "acked_by", "muted_until")
 DETAILS = ("headline", "explanation")
@@ -49,6 +50,7 @@ RULE_COLUMNS = (
     "seconds",
 )
 SHORT_RULES = ("name", "kind", "severity", "sites", "routers", "webhooks", "mail")
+MAIL_STATES = ("waiting", "done", "dead", "dropped")
 NUMBER = click.IntRange(1, 2**63 - 1)
 
 
@@ -245,26 +247,34 @@ def mutes(settings: Settings, all_: bool, output_format: str) -> None:
     emit(rows, output_format, columns=store.MUTE_COLUMNS, short=SHORT_MUTES)
 
 
-@alerts.command("mails", epilog="Example: radmeter alerts mails --format json")
+@alerts.command(
+    "mails",
+    epilog="""\b
+Examples:
+  radmeter alerts mails --only dead
+  radmeter alerts mails --format json
+""",
+)
+@click.option("--only", type=click.Choice(MAIL_STATES), help="Only those in this state.")
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="At most so many."
 )
 @list_options
 @with_settings("state", "dsn", "read_dsn")
-def mails(settings: Settings, limit: int, output_format: str) -> None:
+def mails(settings: Settings, only: str | None, limit: int, output_format: str) -> None:
     """List e-mails about alerts, the latest first, and why one could not be sent.
 
     \b
     waiting  not tried yet, or to be tried again at next_try_at
     done     the mail server took it
-    dead     given up after two days
+    dead     given up after two days; `radmeter alerts retry` sends it again
     """
     from radmeter.alerts import store
     from radmeter.database.views import reading
 
     with reading_database(settings) as dsn, reading(dsn) as connection:
         times.use_zone(connection)
-        rows = store.mails(connection, limit)
+        rows = store.mails(connection, limit, state=only)
     rows = [{**row, "recipients": ",".join(row["recipients"])} for row in rows]
     emit(
         rows,
@@ -272,6 +282,31 @@ def mails(settings: Settings, limit: int, output_format: str) -> None:
         columns=store.MAIL_COLUMNS,
         short=("id", "recipients", "state", "alerts", "attempts", "error", "created_at"),
     )
+
+
+@alerts.command("retry", epilog="Example: radmeter alerts retry 12 13")
+@click.argument("ids", nargs=-1, type=NUMBER, metavar="[ID]...")
+@click.option("--all", "all_", is_flag=True, help="All that are dead.")
+@with_settings("state", "dsn")
+def retry(settings: Settings, ids: tuple[int, ...], all_: bool) -> None:
+    """Send dead e-mails again, with the same Message-ID. The database role needs radmeter_noc.
+
+    `radmeter webhooks queue retry` does so for webhooks.
+    """
+    from radmeter.alerts import store
+    from radmeter.database.operator import connect_as_operator
+
+    if bool(ids) == all_:
+        raise click.UsageError("name mails by their ids, or give --all")
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        retried, missing = store.retry_mails(connection, None if all_ else list(ids))
+    if retried or all_:
+        output.say(f"{counted(len(retried), 'mail')} will be sent again")
+    if missing:
+        listed = ", ".join(map(str, missing))
+        raise RadmeterError(f"there is no mail {listed}: `radmeter alerts mails` shows them")
+    if left := sorted({*ids} - {*retried}):
+        raise RadmeterError(f"not {', '.join(map(str, left))}: only a dead mail is sent again")
 
 
 @alerts.command("rules", epilog="Example: radmeter alerts rules --format json")
@@ -302,7 +337,7 @@ def check(settings: Settings, file: Path | None, output_format: str) -> None:
     Without FILE: that of the setting alerts_file, or what is built in.
     """
     from radmeter.alerts import rules_file
-    from radmeter.alerts.ticking import shown
+    from radmeter.alerts.new_rules import shown
 
     found = rules_file.read(file.absolute() if file is not None else settings.alerts_file)
     _emit_rules([shown(each, found) for each in found.rules], output_format)

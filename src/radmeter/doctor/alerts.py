@@ -61,6 +61,7 @@ def check(context: Context) -> Findings:
             tell.yellow(
                 f"mails about alerts are not sent; {', '.join(filter(None, (many, lost)))}{why}",
                 context.remedy.radmeter("alerts test"),
+                note="`radmeter alerts retry --all` sends again what was given up." if dead else "",
             )
         )
     yield from faults or [tell.green(f"{counted(open_, 'alert')} open; mails and rules are in order")]

@@ -55,6 +55,7 @@ class Counts:
     rejected: Mapping[str, float]
     anomalies: Mapping[str, float]
     decisions: Mapping[str, float]
+    refused_logins: Mapping[str, float]
     requests: Mapping[tuple[str, str], float]
     round_trips: Mapping[int, float]
     round_trip_seconds: float
@@ -137,7 +138,7 @@ class Source:
         self._backups = _Backups() if backups else None
         self._since: str | None = None
         self._from_day: str | None = None
-        self._octets, self._router_octets = Increases(), Increases()
+        self._octets, self._router_octets, self._refused = Increases(), Increases(), Increases()
         self._rejected, self._anomalies, self._decisions = Tally(), Tally(), Tally()
         self._requests, self._round_trips, self._round_trip_seconds = Tally(), Tally(), Tally()
         self._counts: Counts | None = None
@@ -268,6 +269,8 @@ class Source:
         self._rejected.add((reasons.label(reason), *counts) for reason, *counts in row["rejected"] or ())
         self._anomalies.add((kind, *counts) for kind, *counts in row["anomalies"] or ())
         self._decisions.add((kind, *counts) for kind, *counts in row["decisions"] or ())
+        refused = row["refused_logins"] or {}
+        self._refused.add((reason, "all", (number,)) for reason, number in refused.items())
         self._requests.add(((act, state), *counts) for act, state, *counts in row["requests"] or ())
         trips: Sequence[tuple[int, int, int, float, float]] = row["round_trips"] or ()
         self._round_trips.add((bucket, earlier, later) for bucket, earlier, later, _, _ in trips)
@@ -280,6 +283,7 @@ class Source:
             rejected=dict(self._rejected.counts),
             anomalies=dict(self._anomalies.counts),
             decisions=dict(self._decisions.counts),
+            refused_logins={reason: self._refused.of(reason, 1)[0] for reason in refused},
             requests=dict(self._requests.counts),
             round_trips=dict(self._round_trips.counts),
             round_trip_seconds=self._round_trip_seconds.counts["all"],

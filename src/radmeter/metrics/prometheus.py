@@ -111,6 +111,14 @@ def _verified_at(row: dict[str, Any]) -> Value:
     return max((found[key] for key in ("succeeded", "failed") if found.get(key)), default=None)
 
 
+def _decisions(figures: Figures) -> Iterator[Sample]:
+    if figures.counts is not None:
+        for name in ("over", "restored", "warned"):
+            yield (name,), figures.counts.decisions.get(name, 0)
+        refused = figures.counts.refused_logins
+        yield ("refused",), sum(value for reason, value in refused.items() if reason != "unknown")
+
+
 def _round_trips(figures: Figures) -> Buckets:
     counted = figures.counts.round_trips if figures.counts else {}
     seconds = figures.counts.round_trip_seconds if figures.counts else 0.0
@@ -446,13 +454,18 @@ METRICS: Final = (
     Metric(
         "radmeter_quota_decisions_total",
         "counter",
-        "What was decided about users since this program began: warned, over, restored.",
-        _counted(
-            lambda counts: [
-                ((name,), counts.decisions.get(name, 0)) for name in ("over", "restored", "warned")
-            ]
-        ),
+        "What was decided about users since this program began: warned, over, restored; and logins refused by their "
+        "plan.",
+        _decisions,
         ("decision",),
+    ),
+    Metric(
+        "radmeter_refused_logins_total",
+        "counter",
+        "Logins that were refused since this program began, by reason. sessions: too many at once; unknown: a user "
+        "whom radmeter does not know.",
+        _counted(lambda counts: [((name,), value) for name, value in sorted(counts.refused_logins.items())]),
+        ("reason",),
     ),
     Metric(
         "radmeter_quota_users",

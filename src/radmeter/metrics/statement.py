@@ -123,6 +123,8 @@ SELECT json_build_object(
         FROM reach CROSS JOIN LATERAL (
             SELECT kind, at FROM radmeter.quota_notice
             WHERE quota_notice.at > reach.since LIMIT %(rows)s) AS notice(kind, at) GROUP BY 1) AS counted),
+    'refused_logins', (SELECT json_object_agg(reason, number) FROM (
+        SELECT reason, sum(logins) AS number FROM radmeter.refused_logins GROUP BY 1) AS counted),
     'requests', (SELECT json_agg(json_build_array(act, state, earlier, later)) FROM (
         SELECT act, state, count(*) FILTER (WHERE ended_at <= reach.folded) AS earlier,
                count(*) FILTER (WHERE ended_at > reach.folded) AS later

@@ -1,5 +1,6 @@
 """Mails about alerts reach a real mail server: once it is there, encrypted, with the same Message-ID each time."""
 
+import logging
 import ssl
 import uuid
 from collections.abc import Iterator
@@ -7,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.commands import radmeter, refused, run
 from support.endpoint import certificate, wait
-from support.mail_server import closed_port, mail_server
+from support.mail_server import TAKEN, closed_port, mail_server
 from support.network import Network
 from support.servers import Connection
 
@@ -141,6 +143,29 @@ def test_a_mail_that_nobody_takes_is_given_up_and_shown(network: Network) -> Non
     assert error.endswith("answered 550 5.7.1 go away")
 
 
+def test_a_dead_mail_is_sent_again_when_somebody_says_so(network: Network) -> None:
+    silence(network, "lobby")
+    refuses = True
+    with mail_server(lambda _: "550 5.7.1 go away" if refuses else TAKEN) as server:
+        sending = sender(network, replace(MAIL, port=server.port), 0.01)
+        sending.start()
+        wait(lambda: states(network.connection)[0][0] == "dead", lambda: states(network.connection))
+        (dead,) = radmeter(network.database, "alerts", "mails", "--only", "dead", "--format", "json").json()
+        assert dead["error"].endswith("550 5.7.1 go away")
+        ((message_id,),) = network.connection.execute("SELECT message_id FROM radmeter.alert_mail").fetchall()
+        refuses = False
+        assert "1 mail will be sent again" in run(network.database, "alerts", "retry", str(dead["id"]))
+        (taken,) = server.wait_for(1)
+        wait(lambda: states(network.connection)[0][0] == "done", lambda: states(network.connection))
+        sending.end()
+    assert taken.message["Message-ID"].startswith(f"<{message_id}")
+    assert "only a dead mail is sent again" in refused(network.database, "alerts", "retry", str(dead["id"]))
+    assert "there is no mail 99" in refused(network.database, "alerts", "retry", "99")
+    assert "0 mails will be sent again" in run(network.database, "alerts", "retry", "--all")
+    rows = network.connection.execute("SELECT action, detail FROM public.audit_log").fetchall()
+    assert rows == [("alerts retry", {"mails": [dead["id"]]})]
+
+
 def test_many_alerts_are_few_mails(network: Network) -> None:
     silence(network, *(f"ap-{number}" for number in range(30)))
     rows = network.connection.execute(
@@ -160,7 +185,14 @@ def test_many_alerts_are_few_mails(network: Network) -> None:
     assert all(f"router ap-{number} is silent" in said for number in range(30))
 
 
-def test_it_is_encrypted_and_the_password_comes_from_a_file(network: Network, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings(
+    "ignore:Requiring AUTH while not requiring TLS"
+)  # the latter: STARTTLS, as aiosmtpd has it
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_it_is_encrypted_and_the_password_comes_from_a_file(
+    network: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture, tls: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
     path = certificate(tmp_path, "localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
@@ -168,18 +200,20 @@ def test_it_is_encrypted_and_the_password_comes_from_a_file(network: Network, tm
     settings = replace(
         MAIL,
         host="localhost",
-        tls="starttls",
+        tls=tls,
         ca_file=path.with_suffix(".crt"),
         user="radmeter",
         password_file=tmp_path / "password",
     )
     silence(network, "lobby")
-    with mail_server(tls=context, login=("radmeter", "s3cret-of-the-noc")) as server:
+    with mail_server(
+        tls=context, implicit=tls == "implicit", login=("radmeter", "s3cret-of-the-noc")
+    ) as server:
         sending = sender(network, replace(settings, port=server.port))
         sending.start()
         (taken,) = server.wait_for(1)
         sending.end()
-        assert taken.encrypted
+        assert taken.encrypted == (tls == "starttls")  # aiosmtpd's session knows only this one
         assert taken.user == "radmeter"
         message = mail.compose(MAIL, ["a@example.org"], HOLDER, network.now, [])
         (tmp_path / "password").write_text("wrong-one\n")
@@ -189,3 +223,6 @@ def test_it_is_encrypted_and_the_password_comes_from_a_file(network: Network, tm
         # A certificate of somebody else is not believed.
         with pytest.raises(mail.NotSent, match="certificate verify failed"):
             mail.send(replace(settings, port=server.port, ca_file=None), message, ["a@example.org"])
+    ours = "\n".join(each.getMessage() for each in caplog.records if each.name.startswith("radmeter"))
+    assert "wrong-one" not in ours
+    assert "s3cret-of-the-noc" not in ours

@@ -85,6 +85,7 @@ WITHOUT = {
     "alerts mutes": READS,
     "alerts unmute": AGAIN,
     "alerts mails": READS,
+    "alerts retry": "it sends again what nobody took, with the same Message-ID",
     "alerts rules": READS,
     "alerts check": READS,
     "alerts test": "it sends a mail that says it is a test",

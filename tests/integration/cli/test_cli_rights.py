@@ -145,6 +145,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "alerts mutes": (),
     "alerts unmute": ("1",),
     "alerts mails": (),
+    "alerts retry": ("1",),
     "alerts rules": (),
     "webhooks add": (
         "https://x.test/",

@@ -173,6 +173,7 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
         1,
         "there is no alert 4711: `radmeter alerts list --all` shows them",
     ),
+    "alerts retry IDS": ("alerts retry 4711", 1, "there is no mail 4711"),
     "alerts ack IDS": ("alerts ack 4711", 1, "there is no alert #4711"),
     "alerts unmute MUTE": ("alerts unmute 4711", 1, "there is no mute #4711 in force"),
     "alerts mute --router": ("alerts mute --until 4h --router nosuch", 1, "there is no router 'nosuch'"),

@@ -3,12 +3,12 @@
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from support.commands import radmeter
 from support.every_command import RUNS, prepared
+from support.json_log import events
 from support.processes import Jobs, Shipper, until
 from support.servers import Connection
 from support.shipping import append
@@ -16,24 +16,11 @@ from support.shipping import append
 from radmeter.plugin.journal.writer import JournalWriter
 
 SECRET = "geheim-7f3a"
-KEYS = {"time", "level", "logger", "message", "process"}
 
 
 def with_secret(dsn: str) -> str:
     """Return a connection string with a password. The server trusts everybody."""
     return psycopg.conninfo.make_conninfo(dsn, password=SECRET)
-
-
-def events(text: str) -> list[dict[str, Any]]:
-    """Return the events of a log. A line that is none is an error."""
-    found = []
-    for line in text.splitlines():
-        event = json.loads(line)
-        assert event.keys() >= KEYS, line
-        assert event.keys() <= KEYS | {"fields", "exception"}, line
-        assert event["level"] in ("debug", "info", "warning", "error", "critical")
-        found.append(event)
-    return found
 
 
 def test_every_command_logs_events(database: str, connection: Connection, tmp_path: Path) -> None:

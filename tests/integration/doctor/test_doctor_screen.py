@@ -31,6 +31,7 @@ def healthy() -> Iterator[tuple[Raddb, str, Path]]:
         upgrade.upgrade(server.dsn())
         jobs = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))
         jobs.execute("SELECT radmeter.take_lease('jobs', gen_random_uuid(), 'radius1, process 7', 86400)")
+        jobs.execute("UPDATE radmeter.alert_state SET ticked_at = now()")
         journal = JournalWriter(raddb.journal, limit_bytes=1 << 20)
         stack.callback(journal.close)
         journal.append(1, "[]")

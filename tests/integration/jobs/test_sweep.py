@@ -41,6 +41,7 @@ BOUNDED = {
     "radmeter.alert_mutes": "alerts_keep_days",
     "radmeter.alert_state": "one row",
     "radmeter.alert_watch": "what is not well now",
+    "radmeter.refused_logins": "eight rows for each reason",
     "radmeter.router_hour": "a row for each router",
     "radmeter.router_watch": "a row for each router",
     "public.ingest_checkpoint": "a row for each source",

@@ -196,6 +196,56 @@ def test_decisions_of_quotas(source: Source, database: str, connection: Connecti
     assert value(figures, "radmeter_quota_users", "over") == 1
 
 
+LOGIN = "SELECT value FROM radmeter.authorize(%s, '', '', '', '', '') WHERE attribute = 'Tmp-String-9'"
+
+
+def test_logins_that_are_refused_by_reason(source: Source, database: str, connection: Connection) -> None:
+    for command in (
+        ("plans", "add", "small", "--quota", "1000"),
+        ("users", "add", "alice", "--plan", "small", "--password", "x"),
+        ("users", "add", "bob", "--plan", "small", "--password", "x"),
+    ):
+        assert radmeter(database, *command).exit_code == 0
+    with Packets(database) as packets:
+        packets.add("Start", "s1", User_Name="alice", **ROUTER)
+        packets.add("Stop", "s1", User_Name="alice", Acct_Input_Octets=2000, **ROUTER)
+    refused = LOGIN, (b"alice".hex(),)
+    assert connection.execute(*refused).fetchall() == [("over",)]
+    # Of before this program began.
+    assert value(source.read(), "radmeter_refused_logins_total", "over") == 0
+    for user, answer in (("alice", "over"), ("alice", "over"), ("bob", "accept"), ("nobody", "accept")):
+        assert connection.execute(LOGIN, (user.encode().hex(),)).fetchall() == [(answer,)]
+    assert radmeter(database, "login", "set", "unknown_users", "refuse").exit_code == 0
+    assert connection.execute(LOGIN, (b"nobody".hex(),)).fetchall() == [("unknown",)]
+    figures = source.read()
+    reasons = {"expired": 0, "over": 2, "sessions": 0, "suspended": 0, "time": 0, "unknown": 1}
+    assert {reason: value(figures, "radmeter_refused_logins_total", reason) for reason in reasons} == reasons
+    assert value(figures, "radmeter_quota_decisions_total", "refused") == 2
+
+
+def test_counting_refused_logins_holds_nobody_up(
+    source: Source, database: str, connection: Connection
+) -> None:
+    assert radmeter(database, "login", "set", "unknown_users", "refuse").exit_code == 0
+    source.read()
+    with psycopg.connect(database) as slow, psycopg.connect(database) as reads:
+        slow.execute(LOGIN, (b"eve".hex(),))  # and its transaction stays open
+        connection.execute("SET lock_timeout = '1ms'")
+        for _ in range(3):
+            assert connection.execute(LOGIN, (b"eve".hex(),)).fetchall() == [("unknown",)]
+        reads.read_only = True
+        assert reads.execute(LOGIN, (b"eve".hex(),)).fetchall() == [("unknown",)]
+        slow.execute("UPDATE radmeter.refused_logins SET logins = logins + 0 WHERE slot <> 2")
+        assert connection.execute(LOGIN, (b"eve".hex(),)).fetchall() == [("unknown",)]
+        assert value(source.read(), "radmeter_refused_logins_total", "unknown") == 4
+        connection.execute("BEGIN; UPDATE radmeter.refused_logins SET logins = logins + 0 WHERE slot = 2")
+        with psycopg.connect(database, autocommit=True) as other:
+            assert other.execute(LOGIN, (b"eve".hex(),)).fetchall() == [("unknown",)]
+        connection.execute("ROLLBACK")
+        slow.commit()
+    assert value(source.read(), "radmeter_refused_logins_total", "unknown") == 5
+
+
 def test_documents_by_status(source: Source, connection: Connection) -> None:
     connection.execute(
         """INSERT INTO radmeter.document_number (issuer_id, kind, year, last)

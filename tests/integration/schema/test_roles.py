@@ -70,6 +70,7 @@ NOCS = {
     "ack_alert",
     "mute_alerts",
     "unmute_alerts",
+    "retry_mails",
     "assign_router",
     "price_top_up",
     "set_subscriber_tenant",
@@ -235,6 +236,7 @@ PARTS = {
     "count_updated",
     "give_plan",
     "judge_login",
+    "note_refused",
     "lock_plans",
     "lock_subscriber",
     "note_quota_change",
@@ -486,6 +488,7 @@ STATE = {
     "alert_state",
     "alert_watch",
     "alerts",
+    "refused_logins",
     "router_hour",
     "router_watch",
 }

@@ -182,6 +182,7 @@ CALLS = {
         "SELECT radmeter.acknowledge_incident(1, 'known')",
         "SELECT radmeter.mute_alerts('rule', NULL, NULL, NULL, now() + interval '1 day', NULL)",
         "SELECT radmeter.unmute_alerts(1)",
+        "SELECT radmeter.retry_mails(NULL)",
         "SELECT radmeter.add_webhook('https://x.test/', '{quota.over}', 'sealed')",
         "SELECT radmeter.webhook_secrets(1), radmeter.change_webhook(1, 'rotate', 'other', 60)",
         "SELECT radmeter.end_deliveries('{1}', 'retry'), radmeter.change_webhook(1, 'retire', NULL, NULL)",

@@ -18,12 +18,12 @@ WHERE open ORDER BY found_at DESC, id DESC LIMIT 50"""
 
 async def pipeline(connection: ApiConnection) -> Row:
     """Return the figures of the pipeline."""
-    (totals,) = await rows(connection, ingest_state.TOTALS)
+    (rejected,) = await rows(connection, "SELECT count(*) AS packets FROM public.rejected_packet")
     (requests,) = await rows(connection, ingest_state.REQUESTS)
     (lag,) = await rows(connection, LAG)
     nodes = await rows(connection, ingest_state.NODES)
     return {
-        "totals": totals,
+        "rejected_packets": rejected["packets"],
         "requests": requests,
         "lag_seconds": lag["lag_seconds"],
         # Of what was read again there is no journal.

@@ -1,5 +1,7 @@
 """Alerts: sites of routers, what is watched, the alerts themselves, mutes, and the e-mails that tell of them.
 
+And how many logins were refused, for figures.
+
 Revision ID: 0032
 Revises: 0031
 """
@@ -63,16 +65,15 @@ CREATE TABLE radmeter.router_hour (
     router_id   bigint PRIMARY KEY REFERENCES public.routers (id) ON DELETE CASCADE,
     hour        timestamptz NOT NULL,
     base        numeric NOT NULL,
-    octets      numeric NOT NULL DEFAULT 0,
     before      numeric,
     before_usual numeric,
     usual       numeric[] NOT NULL DEFAULT '{}',
     days        smallint[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE radmeter.router_hour IS 'octets of each router in the hour under way, and what is usual in each hour';
+COMMENT ON TABLE radmeter.router_hour IS
+    'what each router had counted when the hour under way began, and what is usual in each hour';
 COMMENT ON COLUMN radmeter.router_hour.base IS
     'what was counted when the hour began: the sum of router_daily_usage from the day before the hour on (UTC)';
-COMMENT ON COLUMN radmeter.router_hour.octets IS 'counted in the hour so far';
 COMMENT ON COLUMN radmeter.router_hour.before IS 'counted in the hour before; NULL: it was not seen as a whole';
 COMMENT ON COLUMN radmeter.router_hour.before_usual IS 'what was usual in the hour before; NULL: not known yet';
 COMMENT ON COLUMN radmeter.router_hour.usual IS
@@ -80,24 +81,33 @@ COMMENT ON COLUMN radmeter.router_hour.usual IS
 COMMENT ON COLUMN radmeter.router_hour.days IS 'on how many days each hour was seen';
 
 CREATE TABLE radmeter.alert_state (
-    is_one        boolean PRIMARY KEY DEFAULT true CHECK (is_one),
-    ticked_at     timestamptz,
-    resumed_at    timestamptz,
-    hour          timestamptz,
-    hour_is_whole boolean NOT NULL DEFAULT false,
-    hours_at      timestamptz,
-    swept_at      timestamptz,
-    notice_id     bigint,
-    rules_digest  text,
-    rules_file    text,
-    rules_error   text,
-    rules         jsonb NOT NULL DEFAULT '[]',
-    mails         boolean NOT NULL DEFAULT false,
-    mail_error    text
+    is_one          boolean PRIMARY KEY DEFAULT true CHECK (is_one),
+    ticked_at       timestamptz,
+    resumed_at      timestamptz,
+    hour            timestamptz,
+    hour_is_whole   boolean NOT NULL DEFAULT false,
+    before_is_whole boolean NOT NULL DEFAULT false,
+    hours_at        timestamptz,
+    hours_after     bigint,
+    swept_at        timestamptz,
+    review_after    bigint,
+    notice_id       bigint,
+    rules_digest    text,
+    rules_file      text,
+    rules_error     text,
+    rules           jsonb NOT NULL DEFAULT '[]',
+    mails           boolean NOT NULL DEFAULT false,
+    mail_error      text
 );
 COMMENT ON TABLE radmeter.alert_state IS 'how far the jobs have watched; one row';
 COMMENT ON COLUMN radmeter.alert_state.resumed_at IS 'when they began again after a pause';
-COMMENT ON COLUMN radmeter.alert_state.hour_is_whole IS 'the hour of router_hour was seen from its beginning';
+COMMENT ON COLUMN radmeter.alert_state.hour IS 'the hour under way';
+COMMENT ON COLUMN radmeter.alert_state.hour_is_whole IS 'it was seen from its beginning, without a backlog';
+COMMENT ON COLUMN radmeter.alert_state.before_is_whole IS 'so was the hour before, from its beginning to its end';
+COMMENT ON COLUMN radmeter.alert_state.hours_at IS 'when the routers were last gone through for spikes';
+COMMENT ON COLUMN radmeter.alert_state.hours_after IS 'the router that was the last of them; NULL: all were';
+COMMENT ON COLUMN radmeter.alert_state.review_after IS
+    'the router that was the last one to be looked at by new rules; NULL: all were';
 COMMENT ON COLUMN radmeter.alert_state.swept_at IS 'when all routers were last compared with router_watch';
 COMMENT ON COLUMN radmeter.alert_state.notice_id IS 'the last quota notice of a minute ago';
 COMMENT ON COLUMN radmeter.alert_state.rules IS 'the rules in force, for those who only read';
@@ -209,6 +219,21 @@ COMMENT ON TABLE radmeter.alert_mail_line IS
     'what a mail tells: an alert that fired or was resolved; mail_id NULL: the next one';
 """
 
+# Eight rows for each answer of radmeter.judge_login: radmeter.note_refused takes one that nobody has locked.
+LOGINS = """
+CREATE TABLE radmeter.refused_logins (
+    reason  text NOT NULL,
+    slot    smallint NOT NULL,
+    logins  bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (reason, slot)
+) WITH (fillfactor = 20);
+COMMENT ON TABLE radmeter.refused_logins IS 'how many logins were refused, by reason';
+COMMENT ON COLUMN radmeter.refused_logins.slot IS 'so that logins need not wait for each other; the sum counts';
+INSERT INTO radmeter.refused_logins (reason, slot)
+SELECT reason, slot FROM unnest(ARRAY['over', 'time', 'expired', 'suspended', 'sessions', 'unknown']) AS reason,
+                         generate_series(1, 8) AS slot;
+"""
+
 
 def upgrade() -> None:
     """Create the tables."""
@@ -216,3 +241,4 @@ def upgrade() -> None:
     op.execute(WATCHED)
     op.execute(ALERTS)
     op.execute(MAILS)
+    op.execute(LOGINS)
