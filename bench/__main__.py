@@ -52,7 +52,19 @@ RESULTS = Path(__file__).parents[1] / "var" / "bench"
 RADDB = (Path("/etc/freeradius/3.0"), Path("/etc/raddb"), Path("/usr/local/etc/raddb"))
 ECHO_PACKETS = 60_000
 CHECKED = (
-    *("systems", "large", "lookups", "commands", "quotas", "closing", "exports", "logins", "flood", "floods"),
+    *(
+        "systems",
+        "large",
+        "lookups",
+        "commands",
+        "quotas",
+        "closing",
+        "exports",
+        "logins",
+        "http",
+        "flood",
+        "floods",
+    ),
 )
 
 
