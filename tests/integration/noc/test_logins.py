@@ -7,7 +7,9 @@ from urllib.parse import urlencode
 
 import pytest
 from support.http_server import HttpServer, Response, serving
+from support.processes import until
 from support.servers import Connection
+from support.shipping import fill, ship
 
 from radmeter.keys import store
 
@@ -98,8 +100,6 @@ def test_a_revoked_key_ends_its_logins(pages: HttpServer, keys: Mapping[str, str
     visitor.log_in(keys["noc"])
     assert visitor.get("/").status == 200
     store.revoke(scene, "noc")
-    from support.processes import until
-
     until("the login has ended", lambda: visitor.get("/").status == 303, 20)
 
 
@@ -248,3 +248,40 @@ def test_a_statement_is_downloaded_by_its_tenant_only(pages: HttpServer, keys: M
     operator = Visitor(pages)
     operator.log_in(keys["noc"])
     assert operator.get("/site/statements/2026-01.html").status == 403
+
+
+def test_pages_are_compressed_and_their_tokens_are_not_the_same_twice(
+    pages: HttpServer, keys: Mapping[str, str]
+) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    path = "/static/" + re.findall(r'src="/static/([^"]+htmx.min.js)"', visitor.get("/").body.decode())[0]
+    for each in ("/", "/routers", "/noc/history", path):
+        plain, packed = visitor.get(each, **{"Accept-Encoding": "identity"}), visitor.get(each)
+        assert "content-encoding" not in plain.headers, each
+        if len(plain.body) >= 1024:
+            assert packed.headers["content-encoding"] == "gzip", each
+            assert int(packed.headers["content-length"]) < len(plain.body) / 2, each
+        assert "accept-encoding" in packed.headers["vary"].lower(), each
+    # Two tokens, each of which holds: whoever sees sizes of pages cannot guess one letter by letter.
+    one, other = visitor.token(), visitor.token()
+    assert one[:64] != other[:64]
+    assert one[64:] != other[64:]
+    for token in (one, other):
+        assert visitor.post("/preferences", {"csrf": token, "zone": "UTC"}).status == 303
+    for token in (one[:64], one[:64] + other[64:], "00" * 64, one[:-2], one + "00"):
+        assert visitor.post("/preferences", {"csrf": token, "zone": "UTC"}).status == 403, token
+
+
+def test_the_journal_of_the_host_is_in_the_page_of_the_pipeline(
+    pages_dsn: str, database: str, tmp_path: Path, keys: Mapping[str, str]
+) -> None:
+    fill(tmp_path / "journal", range(3))
+    with serving(pages_dsn, tmp_path, RADMETER_JOURNAL=str(tmp_path / "journal")) as server:
+        visitor = Visitor(server)
+        visitor.log_in(keys["reader"])
+        page = visitor.get("/pipeline").body.decode()
+        assert "3 records to be shipped" in page
+        assert "nothing ships it" in page
+        ship(tmp_path / "journal", database)
+        until("it is shipped", lambda: b"0 records to be shipped" in visitor.get("/pipeline").body, 30)
