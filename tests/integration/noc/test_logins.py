@@ -11,6 +11,7 @@ from support.processes import until
 from support.servers import Connection
 from support.shipping import fill, ship
 
+from radmeter.api.reads.states import STATES
 from radmeter.keys import store
 
 FORM = "application/x-www-form-urlencoded"
@@ -219,18 +220,62 @@ def test_pages_go_on_where_they_ended(pages: HttpServer, keys: Mapping[str, str]
     )
     visitor = Visitor(pages)
     visitor.log_in(keys["noc"])
-    path, seen = "/routers", []
+    path, seen, states = "/routers", [], []
     for _ in range(20):
         body = visitor.get(path).body.decode()
         seen += re.findall(r'<th scope="row"><a id="router-\d+" href="/routers/(\d+)">', body)
+        states += re.findall(r'<td><span class="badge (\w+)">', body)
         # Rows that come meanwhile move nothing.
         scene.execute("INSERT INTO routers (name, status) VALUES (gen_random_uuid()::text, 'active')")
         following = re.search(r'rel="next" href="([^"]+)"', body)
         if following is None:
             break
         path = following[1].replace("&amp;", "&")
+    # Those in trouble first, though they are read in parts.
+    assert states == sorted(states, key=STATES.index)
+    assert set(states) == set(STATES)
     assert len(seen) == len(set(seen))
     assert len(seen) >= 271
+
+
+def test_a_router_is_found_by_each_of_its_names(pages: HttpServer, keys: Mapping[str, str]) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["reader"])
+
+    def found(text: str) -> list[str]:
+        body = visitor.get(f"/routers?{urlencode({'q': text})}").body.decode()
+        return re.findall(r'id="router-(\d+)"', body)
+
+    for text in ("02:00:00:00:00:05", "02-00-00-00-00-05", "0200.0000.0005", "10.1.0.5", "AP-005"):
+        assert found(text) == ["5"], text
+    # A whole address finds no longer one, and a part of one finds all that have it.
+    assert found("10.1.0.4") == ["4"]
+    assert set(found("10.1.0.4")) < set(found("1.0.4"))
+    assert found("00:00:60") == ["60"]
+    assert found("ap-new") == ["60"]
+    assert found("fe80::1%eth0") == found("::") == []
+
+
+def test_open_alerts_begin_with_the_gravest_and_go_on(
+    pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    scene.execute(
+        "INSERT INTO radmeter.alerts (rule, kind, severity, username, began_at, fired_at, detail)"
+        " SELECT 'quota', 'quota', (ARRAY['info', 'warning', 'critical'])[1 + number % 3], 'many' || number, now(),"
+        " now(), '{}' FROM generate_series(1, 120) AS number"
+    )
+    visitor = Visitor(pages)
+    visitor.log_in(keys["reader"])
+    for first in ("/alerts", "/alerts?which=all"):
+        path, seen = first, []
+        while path:
+            body = visitor.get(path).body.decode()
+            seen += re.findall(r'<span class="badge (\w+)">\w+</span> <strong>(.*?)</strong>', body)
+            following = re.search(r'rel="next" href="([^"]+)"', body)
+            path = following[1].replace("&amp;", "&") if following else ""
+        assert len(seen) == len(set(seen)) == 124
+        ranks = [("critical", "warning", "info").index(each[0]) for each in seen]
+        assert (ranks == sorted(ranks)) == (first == "/alerts")
 
 
 def test_a_statement_is_downloaded_by_its_tenant_only(pages: HttpServer, keys: Mapping[str, str]) -> None:
