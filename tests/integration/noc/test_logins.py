@@ -123,6 +123,24 @@ def test_a_form_of_another_site_or_without_its_token_does_nothing(
     assert scene.execute("SELECT count(*) FROM radmeter.alerts WHERE acked_at IS NOT NULL").fetchone() == (1,)
 
 
+def test_every_form_needs_its_token(pages: HttpServer, keys: Mapping[str, str], scene: Connection) -> None:
+    """Without one nobody is logged in or out, nothing is set, and nothing is changed."""
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    login = visitor.cookies["radmeter-login"]
+    form = {"zone": "Asia/Tokyo", "name": "mine", "hours": "1", "key": keys["noc"]}
+    paths = ("/alerts/1/acknowledge", "/alerts/1/mute", "/routers/60/claim", "/sessions/1/disconnect")
+    for path in (*paths, "/preferences", "/logout", "/login"):
+        answer = visitor.post(path, form)
+        assert (answer.status, "set-cookie" in answer.headers) == (403, False), path
+    assert visitor.cookies["radmeter-login"] == login
+    changed = scene.execute(
+        "SELECT (SELECT count(*) FROM radmeter.alert_mutes), (SELECT count(*) FROM radmeter.disconnect_queue),"
+        " (SELECT status FROM routers WHERE id = 60)"
+    ).fetchone()
+    assert changed == (0, 0, "discovered")
+
+
 @pytest.mark.parametrize(
     "path", ["/alerts/1/acknowledge", "/alerts/1/mute", "/routers/60/claim", "/sessions/1/disconnect"]
 )
