@@ -8,11 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 SECONDS = 30
+# Of a page, by Tab.
+MOST_STOPS = 80
+FOCUS = """
+const it = document.activeElement;
+const words = it.labels && it.labels.length ? it.labels[0].textContent : it.textContent;
+return it.getAttribute("aria-label") || words.trim();
+"""
+IS_SEEN = """
+const it = document.activeElement, box = it.getBoundingClientRect();
+return it === document.body || (getComputedStyle(it).outlineStyle !== "none" && box.width > 2 && box.left >= 0);
+"""
 
 
 class Browser:
@@ -57,6 +70,23 @@ class Browser:
                 selector,
             )
         )
+
+    def keys(self, *keys: str) -> None:
+        """Press keys, wherever the focus is."""
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def focus(self) -> str:
+        """Return the name of what has the focus, as a screen reader says it."""
+        return str(self.script(FOCUS))
+
+    def tab_to(self, name: str) -> None:
+        """Press Tab until something has the focus whose name has this text. It must be seen that it has."""
+        for _ in range(MOST_STOPS):
+            self.keys(Keys.TAB)
+            assert self.script(IS_SEEN), f"nobody sees that this has the focus: {self.focus()}"
+            if name in self.focus():
+                return
+        raise AssertionError(f"Tab does not reach {name}")
 
     def script(self, text: str, *values: Any) -> Any:
         return self.driver.execute_script(text, *values)

@@ -364,7 +364,8 @@ class _Readings:
         self._packets.append((at, now["records"] or 0))
         _forget(self._packets, at - PACKETS_MEAN_SECONDS)
         first, last, packets = self._octets[0], self._octets[-1], self._packets[0]
-        seconds = max(last[0] - first[0], 1.0)
+        # The first seconds are no mean: an interim in them would look like a peak.
+        seconds = max(last[0] - first[0], PACKETS_MEAN_SECONDS)
         return {
             "bytes_in_per_second": (last[1] - first[1]) / seconds,
             "bytes_out_per_second": (last[2] - first[2]) / seconds,

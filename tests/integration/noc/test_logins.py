@@ -7,8 +7,11 @@ from urllib.parse import urlencode
 
 import pytest
 from support.http_server import HttpServer, Response, serving
+from support.processes import until
 from support.servers import Connection
+from support.shipping import fill, ship
 
+from radmeter.api.reads.states import STATES
 from radmeter.keys import store
 
 FORM = "application/x-www-form-urlencoded"
@@ -98,8 +101,6 @@ def test_a_revoked_key_ends_its_logins(pages: HttpServer, keys: Mapping[str, str
     visitor.log_in(keys["noc"])
     assert visitor.get("/").status == 200
     store.revoke(scene, "noc")
-    from support.processes import until
-
     until("the login has ended", lambda: visitor.get("/").status == 303, 20)
 
 
@@ -120,6 +121,24 @@ def test_a_form_of_another_site_or_without_its_token_does_nothing(
     assert scene.execute("SELECT count(*) FROM radmeter.alerts WHERE acked_at IS NOT NULL").fetchone() == (0,)
     assert visitor.post(path, {"csrf": token}).status == 303
     assert scene.execute("SELECT count(*) FROM radmeter.alerts WHERE acked_at IS NOT NULL").fetchone() == (1,)
+
+
+def test_every_form_needs_its_token(pages: HttpServer, keys: Mapping[str, str], scene: Connection) -> None:
+    """Without one nobody is logged in or out, nothing is set, and nothing is changed."""
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    login = visitor.cookies["radmeter-login"]
+    form = {"zone": "Asia/Tokyo", "name": "mine", "hours": "1", "key": keys["noc"]}
+    paths = ("/alerts/1/acknowledge", "/alerts/1/mute", "/routers/60/claim", "/sessions/1/disconnect")
+    for path in (*paths, "/preferences", "/logout", "/login"):
+        answer = visitor.post(path, form)
+        assert (answer.status, "set-cookie" in answer.headers) == (403, False), path
+    assert visitor.cookies["radmeter-login"] == login
+    changed = scene.execute(
+        "SELECT (SELECT count(*) FROM radmeter.alert_mutes), (SELECT count(*) FROM radmeter.disconnect_queue),"
+        " (SELECT status FROM routers WHERE id = 60)"
+    ).fetchone()
+    assert changed == (0, 0, "discovered")
 
 
 @pytest.mark.parametrize(
@@ -219,18 +238,62 @@ def test_pages_go_on_where_they_ended(pages: HttpServer, keys: Mapping[str, str]
     )
     visitor = Visitor(pages)
     visitor.log_in(keys["noc"])
-    path, seen = "/routers", []
+    path, seen, states = "/routers", [], []
     for _ in range(20):
         body = visitor.get(path).body.decode()
         seen += re.findall(r'<th scope="row"><a id="router-\d+" href="/routers/(\d+)">', body)
+        states += re.findall(r'<td><span class="badge (\w+)">', body)
         # Rows that come meanwhile move nothing.
         scene.execute("INSERT INTO routers (name, status) VALUES (gen_random_uuid()::text, 'active')")
         following = re.search(r'rel="next" href="([^"]+)"', body)
         if following is None:
             break
         path = following[1].replace("&amp;", "&")
+    # Those in trouble first, though they are read in parts.
+    assert states == sorted(states, key=STATES.index)
+    assert set(states) == set(STATES)
     assert len(seen) == len(set(seen))
     assert len(seen) >= 271
+
+
+def test_a_router_is_found_by_each_of_its_names(pages: HttpServer, keys: Mapping[str, str]) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["reader"])
+
+    def found(text: str) -> list[str]:
+        body = visitor.get(f"/routers?{urlencode({'q': text})}").body.decode()
+        return re.findall(r'id="router-(\d+)"', body)
+
+    for text in ("02:00:00:00:00:05", "02-00-00-00-00-05", "0200.0000.0005", "10.1.0.5", "AP-005"):
+        assert found(text) == ["5"], text
+    # A whole address finds no longer one, and a part of one finds all that have it.
+    assert found("10.1.0.4") == ["4"]
+    assert set(found("10.1.0.4")) < set(found("1.0.4"))
+    assert found("00:00:60") == ["60"]
+    assert found("ap-new") == ["60"]
+    assert found("fe80::1%eth0") == found("::") == []
+
+
+def test_open_alerts_begin_with_the_gravest_and_go_on(
+    pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    scene.execute(
+        "INSERT INTO radmeter.alerts (rule, kind, severity, username, began_at, fired_at, detail)"
+        " SELECT 'quota', 'quota', (ARRAY['info', 'warning', 'critical'])[1 + number % 3], 'many' || number, now(),"
+        " now(), '{}' FROM generate_series(1, 120) AS number"
+    )
+    visitor = Visitor(pages)
+    visitor.log_in(keys["reader"])
+    for first in ("/alerts", "/alerts?which=all"):
+        path, seen = first, []
+        while path:
+            body = visitor.get(path).body.decode()
+            seen += re.findall(r'<span class="badge (\w+)">\w+</span> <strong>(.*?)</strong>', body)
+            following = re.search(r'rel="next" href="([^"]+)"', body)
+            path = following[1].replace("&amp;", "&") if following else ""
+        assert len(seen) == len(set(seen)) == 124
+        ranks = [("critical", "warning", "info").index(each[0]) for each in seen]
+        assert (ranks == sorted(ranks)) == (first == "/alerts")
 
 
 def test_a_statement_is_downloaded_by_its_tenant_only(pages: HttpServer, keys: Mapping[str, str]) -> None:
@@ -248,3 +311,40 @@ def test_a_statement_is_downloaded_by_its_tenant_only(pages: HttpServer, keys: M
     operator = Visitor(pages)
     operator.log_in(keys["noc"])
     assert operator.get("/site/statements/2026-01.html").status == 403
+
+
+def test_pages_are_compressed_and_their_tokens_are_not_the_same_twice(
+    pages: HttpServer, keys: Mapping[str, str]
+) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    path = "/static/" + re.findall(r'src="/static/([^"]+htmx.min.js)"', visitor.get("/").body.decode())[0]
+    for each in ("/", "/routers", "/noc/history", path):
+        plain, packed = visitor.get(each, **{"Accept-Encoding": "identity"}), visitor.get(each)
+        assert "content-encoding" not in plain.headers, each
+        if len(plain.body) >= 1024:
+            assert packed.headers["content-encoding"] == "gzip", each
+            assert int(packed.headers["content-length"]) < len(plain.body) / 2, each
+        assert "accept-encoding" in packed.headers["vary"].lower(), each
+    # Two tokens, each of which holds: whoever sees sizes of pages cannot guess one letter by letter.
+    one, other = visitor.token(), visitor.token()
+    assert one[:64] != other[:64]
+    assert one[64:] != other[64:]
+    for token in (one, other):
+        assert visitor.post("/preferences", {"csrf": token, "zone": "UTC"}).status == 303
+    for token in (one[:64], one[:64] + other[64:], "00" * 64, one[:-2], one + "00"):
+        assert visitor.post("/preferences", {"csrf": token, "zone": "UTC"}).status == 403, token
+
+
+def test_the_journal_of_the_host_is_in_the_page_of_the_pipeline(
+    pages_dsn: str, database: str, tmp_path: Path, keys: Mapping[str, str]
+) -> None:
+    fill(tmp_path / "journal", range(3))
+    with serving(pages_dsn, tmp_path, RADMETER_JOURNAL=str(tmp_path / "journal")) as server:
+        visitor = Visitor(server)
+        visitor.log_in(keys["reader"])
+        page = visitor.get("/pipeline").body.decode()
+        assert "3 records to be shipped" in page
+        assert "nothing ships it" in page
+        ship(tmp_path / "journal", database)
+        until("it is shipped", lambda: b"0 records to be shipped" in visitor.get("/pipeline").body, 30)

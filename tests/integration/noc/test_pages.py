@@ -1,12 +1,14 @@
 """The pages in Chromium: they move, they fit, they can be used without eyes or a mouse, and hostile names stay text."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 from support.browser import Browser
 from support.http_server import HttpServer
+from support.layout import Kept
 from support.noc_scene import HOSTILE
 from support.servers import Connection
 
@@ -24,7 +26,10 @@ PAGES = (
     "/alerts",
     "/doctor",
     "/search?q=user",
+    "/search",
+    "/routers/9999",
 )
+LAYOUT = Path(__file__).parent / "layout.json"
 SIZES = ((360, 800), (1280, 900), (3840, 2160))
 GROW = """
 UPDATE router_daily_usage SET bytes_in = bytes_in + 30000000, bytes_out = bytes_out + 90000000,
@@ -72,24 +77,43 @@ def test_figures_charts_and_states_follow_what_is_counted(noc: Browser, scene: C
     assert noc.console_faults() == []
 
 
-def test_all_pages_are_clean_in_both_themes(noc: Browser) -> None:
+def test_all_pages_are_as_kept_and_clean_in_both_themes(noc: Browser) -> None:
+    assert _faults(noc, PAGES) == []
+
+
+def test_the_pages_of_a_host_are_as_kept_and_clean(chromium: Browser, keys: Mapping[str, str]) -> None:
+    assert _faults(chromium, ["/login"]) == []
+    chromium.log_in(keys["tenant:Hotel Adler"])
+    assert _faults(chromium, ["/site", "/site/routers/1"]) == []
+
+
+def _faults(browser: Browser, paths: Iterable[str]) -> list[str]:
+    """Return what is wrong with pages: in each size, for who cannot see, and to the policy for contents."""
     faults = []
-    for path in PAGES:
-        noc.open(path)
+    kept = Kept(LAYOUT)
+    for path in paths:
+        browser.open(path)
+        for width, height in SIZES:
+            browser.size(width, height)
+            browser.until(
+                "the fonts are there", lambda: browser.script("return document.fonts.status === 'loaded'")
+            )
+            if browser.is_wider_than_its_window():
+                faults.append(f"{path} at {width}: wider than its window")
+            faults += kept.faults(f"{path} {width}", browser)
+        browser.size(1280, 900)
         for theme in ("dark", "light"):
-            noc.theme(theme)
-            faults += [f"{path} {theme}: {each}" for each in noc.accessibility_faults()]
-        faults += [f"{path}: {each}" for each in noc.console_faults()]
-    assert faults == []
+            browser.theme(theme)
+            faults += [f"{path} {theme}: {each}" for each in browser.accessibility_faults()]
+        faults += [f"{path}: {each}" for each in browser.console_faults() if "404" not in each]
+    return faults
 
 
-def test_every_size_fits_and_has_its_picture(noc: Browser, scene: Connection, tmp_path: Path) -> None:
+def test_pictures_of_every_size(noc: Browser, scene: Connection, tmp_path: Path) -> None:
     kept = Path(os.environ.get("RADMETER_PICTURES", tmp_path))
     for path, name in (
         ("/", "noc"),
-        ("/routers", "routers"),
         ("/routers/12", "router"),
-        ("/sessions", "sessions"),
     ):
         for width, height in SIZES:
             noc.size(width, height)
@@ -135,20 +159,52 @@ def test_keys_reach_the_search_and_the_pages(noc: Browser) -> None:
 
 
 def test_the_zone_and_the_theme_are_kept(noc: Browser) -> None:
-    noc.script(
-        "const it = document.querySelector('#zone'); it.value = arguments[0];"
-        "it.dispatchEvent(new Event('change', {bubbles: true}))",
-        "Asia/Tokyo",
-    )
-    noc.until("the zone is shown", lambda: "Times are in Asia/Tokyo" in noc.text("footer"))
-    noc.script(
-        "const it = document.querySelector('#theme'); it.value = 'light';"
-        "it.dispatchEvent(new Event('change', {bubbles: true}))"
-    )
-    noc.until("it is light", lambda: noc.script("return document.documentElement.dataset.theme") == "light")
-    noc.open("/sessions")
+    for name, value in (("zone", "Asia/Tokyo"), ("theme", "light")):
+        noc.one(".menu summary").click()
+        noc.script("document.getElementById(arguments[0]).value = arguments[1]", name, value)
+        noc.one(".menu form[action='/preferences'] button").click()
+        noc.until(
+            "it is set", lambda name=name: not noc.script("return document.querySelector('.menu').open")
+        )
+    assert noc.script("return document.documentElement.dataset.theme") == "light"
     assert "Times are in Asia/Tokyo" in noc.text("footer")
-    assert "+0900" in noc.script("return document.querySelector('time').title")
+    noc.open("/sessions")
+    times = noc.script(
+        "return [...document.querySelectorAll('main time')].map((it) => [it.title, it.textContent.trim()])"
+    )
+    assert times
+    assert [each for each in times if "+0900" not in each[0] or not each[1].endswith(" JST")] == []
+
+
+def test_the_keyboard_alone_is_enough(chromium: Browser, keys: Mapping[str, str], scene: Connection) -> None:
+    chromium.size(1280, 900)
+    chromium.open("/login")
+    chromium.keys(keys["noc"], Keys.ENTER)
+    chromium.until("logged in", lambda: chromium.text(".live") == "live")
+    chromium.keys(Keys.TAB)
+    assert chromium.focus() == "To the content"
+    assert chromium.script("return document.activeElement.getBoundingClientRect().left") >= 0
+    chromium.keys(Keys.ENTER)
+    assert chromium.script("return document.activeElement.id || location.hash") in ("content", "#content")
+    chromium.keys("ga")
+    chromium.until("the alerts", lambda: chromium.driver.current_url.endswith("/alerts"))
+    chromium.tab_to("Acknowledge site Site B")
+    chromium.keys(Keys.ENTER)
+    chromium.until("said", lambda: "acknowledged" in chromium.text(".said"))
+    acked = scene.execute("SELECT acked_by FROM radmeter.alerts WHERE kind = 'site_down'").fetchone()
+    assert acked == ("key noc",)
+    chromium.tab_to("Times are in")
+    chromium.keys(Keys.ENTER)
+    chromium.tab_to("Time zone of the page")
+    chromium.keys("Asia/Tok")
+    chromium.tab_to("Set")
+    chromium.keys(Keys.ENTER)
+    chromium.until("the zone", lambda: "Times are in Asia/Tokyo" in chromium.text("footer"))
+    chromium.tab_to("Times are in")
+    chromium.keys(Keys.ENTER)
+    assert chromium.script("return document.querySelector('.menu').open")
+    chromium.keys(Keys.ESCAPE)
+    assert not chromium.script("return document.querySelector('.menu').open")
 
 
 def test_an_alert_is_acknowledged_and_muted(noc: Browser, scene: Connection) -> None:

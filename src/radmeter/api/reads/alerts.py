@@ -13,10 +13,12 @@ SELECT id, rule, kind, severity, state, subject AS about, router_id, site, usern
        muted_until, muted_until IS NOT NULL AS muted, acked_at, acked_by, ack_note, detail
 FROM radmeter.alert_list WHERE folded_into IS NULL"""
 _OPEN = f"{_LIST} AND resolved_at IS NULL"
+# The graver come first; among them the latest.
+_RANK = "array_position('{critical,warning,info}', severity)"
 # The ids of those open follow the time at which they fired.
 _OPEN_FIRST = f"""
 SELECT * FROM ({_OPEN}) AS alert
-ORDER BY acked_at IS NOT NULL, muted, array_position('{{critical,warning,info}}', severity), id DESC LIMIT %(most)s"""  # noqa: S608  # a constant
+ORDER BY acked_at IS NOT NULL, muted, {_RANK}, id DESC LIMIT %(most)s"""  # noqa: S608  # a constant
 COUNT = """
 SELECT count(*) AS alerts, coalesce(max(id), 0) AS newest FROM radmeter.alert_list
 WHERE resolved_at IS NULL AND folded_into IS NULL AND acked_at IS NULL AND muted_until IS NULL"""
@@ -30,15 +32,22 @@ async def open_alerts(connection: ApiConnection, limit: int) -> list[Row]:
 async def alerts(
     connection: ApiConnection, *, resolved: bool, after: Sequence[str | None] | None = None, limit: int = 50
 ) -> tuple[list[Row], list[str | None] | None]:
-    """Return a page of alerts, the latest first: those that are open, or with `resolved` all."""
-    query = _LIST if resolved else _OPEN
+    """Return a page of alerts: those that are open, the graver first, or with `resolved` all, the latest first."""
+    query, order = (_LIST, "id DESC") if resolved else (_OPEN, f"{_RANK}, id DESC")
     if after is not None:
-        query += " AND id < %(id)s::bigint"
-    values = {"id": after[0] if after else None, "most": limit + 1}
-    found = await rows(connection, f"{query} ORDER BY id DESC LIMIT %(most)s", values)
+        query += (
+            " AND id < %(id)s::bigint" if resolved else f" AND ({_RANK}, -id) > (%(rank)s, -%(id)s::bigint)"
+        )
+    values = {
+        "rank": int(after[0] or 0) if after else None,
+        "id": after[-1] if after else None,
+        "most": limit + 1,
+    }
+    query = query.replace("SELECT id,", f"SELECT {_RANK} AS rank, id,", 1)
+    found = await rows(connection, f"{query} ORDER BY {order} LIMIT %(most)s", values)
     more = len(found) > limit
     found = [_with_words(row) for row in found[:limit]]
-    return found, [str(found[-1]["id"])] if more else None
+    return found, [str(found[-1][name]) for name in ("rank", "id")] if more else None
 
 
 async def alert(connection: ApiConnection, alert_id: int) -> Row | None:

@@ -36,11 +36,19 @@ async def users(connection: ApiConnection, text: str) -> list[str]:
 
 async def sessions_of_device(connection: ApiConnection, text: str) -> list[Row]:
     """Return the open sessions whose device has this MAC, or that have this address; none if the text is neither."""
+    found = address(text)
+    if found is not None:
+        return await rows(connection, _BY_ADDRESS, {"address": found, "most": MOST})
+    mac = normal_mac(text)
+    if mac is None:
+        return []
+    return await rows(connection, _BY_DEVICE, {"device": mac.replace(":", ""), "most": MOST})
+
+
+def address(text: str) -> str | None:
+    """Return an address as PostgreSQL takes it; None if the text is none, or is of one host's interface only."""
     try:
-        address = ipaddress.ip_address(text)
+        found = ipaddress.ip_address(text)
     except ValueError:
-        mac = normal_mac(text)
-        if mac is None:
-            return []
-        return await rows(connection, _BY_DEVICE, {"device": mac.replace(":", ""), "most": MOST})
-    return await rows(connection, _BY_ADDRESS, {"address": str(address), "most": MOST})
+        return None
+    return None if "%" in str(found) else str(found)

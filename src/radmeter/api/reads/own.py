@@ -22,9 +22,11 @@ SELECT router.id AS router_id, router.site, zone.name AS timezone,
        CASE WHEN router.status = 'discovered' THEN coalesce(nullif(router.nas_identifier, ''), router.name)
             ELSE router.name END AS router_name,
        usage.bytes_in, usage.bytes_out, usage.today_bytes, usage.last_updated,
-       (SELECT count(*) FROM radmeter.tenant_sessions AS session
-        WHERE session.router_id = router.id AND session.acctstoptime IS NULL) AS open_sessions
+       coalesce(session.open_sessions, 0) AS open_sessions
 FROM public.routers AS router
+-- Once, not for each router: the view reads all sessions of the tenant.
+LEFT JOIN (SELECT router_id, count(*) AS open_sessions FROM radmeter.tenant_sessions
+           WHERE acctstoptime IS NULL GROUP BY router_id) AS session ON session.router_id = router.id
 CROSS JOIN LATERAL (SELECT coalesce(router.timezone, (SELECT radmeter.setting_value('timezone'))) AS name) AS zone
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(day.bytes_in), 0) AS bytes_in, coalesce(sum(day.bytes_out), 0) AS bytes_out,

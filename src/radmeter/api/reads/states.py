@@ -5,11 +5,13 @@ at by the jobs only when it could be silent. So the few routers that have missed
 through the open sessions, which `late_routers` makes for all pages together.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
+from radmeter.api.reads import finding
 
 STATES = ("silent", "late", "discovered", "fresh", "idle")
 # A packet may be late by half an interim: routers spread their interims, and packets are sent again.
@@ -29,21 +31,24 @@ SELECT router.id, router.site, router.name, router.mac, router.nas_identifier, r
        -- Among silent routers the latest comes first: the others are known.
        CASE WHEN class.class = 0 THEN -(extract(epoch FROM watch.since) * 1000000)::bigint ELSE 0 END AS rank
 FROM {source}
-LEFT JOIN radmeter.router_watch AS watch ON watch.router_id = router.id
 CROSS JOIN LATERAL (SELECT CASE WHEN router.status = 'discovered' THEN 2
                                 WHEN watch.phase IN ('pending', 'firing') THEN 0
                                 WHEN watch.phase = 'clearing' OR router.id = ANY (%(late)s::bigint[]) THEN 1
                                 WHEN watch.phase = 'ok' THEN 3 ELSE 4 END AS class) AS class
 WHERE router.status IN ('active', 'discovered') AND router.merged_into IS NULL"""
-_ALL = "public.routers AS router"
+_ALL = "public.routers AS router LEFT JOIN radmeter.router_watch AS watch ON watch.router_id = router.id"
+_WATCH = """
+LEFT JOIN LATERAL (SELECT * FROM radmeter.router_watch WHERE router_watch.router_id = router.id OFFSET 0) AS watch
+    ON true"""
 # The routers that may be in trouble, by indexes: few, however many there are. OFFSET 0: row by row.
-_TROUBLE = """(SELECT router_id FROM radmeter.router_watch WHERE phase IN ('pending', 'firing', 'clearing')
+_FEW = """(SELECT router_id FROM radmeter.router_watch WHERE phase IN ('pending', 'firing', 'clearing')
     UNION SELECT unnest(%(late)s::bigint[])
     UNION SELECT id FROM public.routers WHERE coalesce(merged_status, status) = 'discovered') AS few (id)
 CROSS JOIN LATERAL (SELECT * FROM public.routers WHERE routers.id = few.id OFFSET 0) AS router"""
+_TROUBLE = _FEW + _WATCH
 # All routers of the sites of those.
-_OF_TROUBLE = f"""(SELECT DISTINCT router.site FROM {_TROUBLE} WHERE router.site IS NOT NULL) AS few (site)
-CROSS JOIN LATERAL (SELECT * FROM public.routers WHERE routers.site = few.site OFFSET 0) AS router"""  # noqa: S608  # constants
+_OF_TROUBLE = f"""(SELECT DISTINCT router.site FROM {_FEW} WHERE router.site IS NOT NULL) AS few (site)
+CROSS JOIN LATERAL (SELECT * FROM public.routers WHERE routers.site = few.site OFFSET 0) AS router{_WATCH}"""  # noqa: S608  # constants
 
 # What is shown of a page's routers is read for those alone.
 _SHOWN = """
@@ -69,10 +74,14 @@ WITH page AS MATERIALIZED (
     ORDER BY {{order}} LIMIT %(most)s)
 {_SHOWN}"""  # noqa: S608  # constants
 
+# A whole MAC or address is found by indexes, also as a name.
+_IS = """
+AND (router.{column} = %(number)s::{kind} OR router.name = %(text)s OR router.nas_identifier = %(text)s)"""
 _CONTAINS = """
-AND (router.name ILIKE %(like)s OR router.site ILIKE %(like)s OR router.nas_identifier ILIKE %(like)s
-     OR host(router.ip_address) LIKE %(like)s OR router.mac = %(mac)s::macaddr
-     OR router.mac::text LIKE lower(%(like)s))"""
+AND (router.name ILIKE %(like)s OR router.site ILIKE %(like)s OR router.nas_identifier ILIKE %(like)s{numbers})"""
+# To write each MAC and address costs as much as the rest: only for a text that may be a part of one.
+_NUMBERS = " OR host(router.ip_address) LIKE %(like)s OR router.mac::text LIKE lower(%(like)s)"
+_PART_OF_NUMBER = re.compile(r"[0-9A-Fa-f:.]+", re.ASCII)
 
 # All routers in their order: those in trouble, and then two lists in the order of a key, of which no more is read than
 # is shown. "class, rank, id" would sort all of them.
@@ -153,9 +162,10 @@ async def routers(
     late
         What `late_routers` found.
     text, mac
-        What the name, site, address or MAC contains; the MAC in normal form, if the text is one.
+        What the name, site or NAS-Identifier contains, or the MAC or address; the MAC in normal form, if the text is a
+        whole one.
     """
-    values = {"late": list(late), "most": limit + 1, "mac": mac, "like": f"%{_literal(text)}%"}
+    values: dict[str, Any] = {"late": list(late), "most": limit + 1, "like": f"%{_literal(text)}%"}
     if after is not None:
         values |= {f"key_{number}": each for number, each in enumerate(after)}
     filters = ""
@@ -166,7 +176,7 @@ async def routers(
         filters += " AND router.id = %(id)s"
         values["id"] = router_id
     if text:
-        filters += _CONTAINS
+        filters += _found_by(text, mac, values)
     wanted = STATES.index(state) if state is not None else None
     if filters:
         if wanted is not None:
@@ -188,6 +198,18 @@ async def routers(
     more = len(found) > limit
     found = found[:limit]
     return found, [str(found[-1][name]) for name in ("class", "rank", "router_id")] if more else None
+
+
+def _found_by(text: str, mac: str | None, values: dict[str, Any]) -> str:
+    """Return the condition of routers that a text finds."""
+    values["text"] = text
+    if mac is not None:
+        values["number"] = mac
+        return _IS.format(column="mac", kind="macaddr")
+    values["number"] = finding.address(text)
+    if values["number"] is not None:
+        return _IS.format(column="ip_address", kind="inet")
+    return _CONTAINS.format(numbers=_NUMBERS if _PART_OF_NUMBER.fullmatch(text) else "")
 
 
 def _parts(wanted: int | None, after: int | None) -> Iterator[tuple[str, str, str, str]]:

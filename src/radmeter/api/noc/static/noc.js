@@ -193,8 +193,13 @@
     const question = event.target.dataset && event.target.dataset.ask;
     if (question && !confirm(question)) event.preventDefault();
   });
-  document.addEventListener("change", (event) => {
-    if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+  // A menu ends like one.
+  document.addEventListener("keydown", (event) => {
+    const menu = event.key === "Escape" && event.target.closest && event.target.closest("details.menu[open]");
+    if (menu) { menu.open = false; one("summary", menu).focus(); }
+  });
+  document.addEventListener("click", (event) => {
+    for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
   // A part that is loaded again takes no choice away that somebody makes in it.
   document.addEventListener("htmx:beforeRequest", (event) => {
