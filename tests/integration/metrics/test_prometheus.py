@@ -220,6 +220,19 @@ def test_every_query_of_a_dashboard_returns_rows(prometheus: Prometheus) -> None
     assert empty == []
 
 
+def test_every_variable_of_a_dashboard_has_values(prometheus: Prometheus) -> None:
+    asked = []
+    for path in sorted((DEPLOY / "grafana" / "dashboards" / "radmeter").glob("*.json")):
+        for variable in json.loads(path.read_text())["templating"]["list"]:
+            if variable["type"] == "query":
+                found = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"])
+                assert found, variable
+                rows = prometheus.query(found[1])
+                assert [row for row in rows if row["metric"].get(found[2])], variable
+                asked.append(variable["name"])
+    assert asked == ["router"]
+
+
 def test_every_rule_is_evaluated_without_error(prometheus: Prometheus) -> None:
     rules = prometheus.rules()
     assert {rule["name"] for rule in rules} == {rule["alert"] for rule in RULES}
