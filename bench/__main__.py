@@ -26,12 +26,14 @@ from bench import (
     commands,
     endurance,
     exports,
+    http_requests,
     logins,
     lookups,
     plots,
     quotas,
     report,
     rounds,
+    soak,
 )
 from bench.database import Databases
 from bench.flood import flood
@@ -75,8 +77,9 @@ def main() -> int:
     def say(message: str) -> None:
         print(f"[{time.monotonic() - started:5.0f} s] {message}", file=sys.stderr, flush=True)
 
-    for earlier in [*RESULTS.glob("results.*"), *RESULTS.glob("*.png")]:
-        earlier.unlink()
+    if options.soak is None:
+        for earlier in [*RESULTS.glob("results.*"), *RESULTS.glob("*.png")]:
+            earlier.unlink()
 
     def keep(found: dict[str, Any]) -> None:
         """Write the results so far, so that an hour's run that ends early loses nothing."""
@@ -84,6 +87,8 @@ def main() -> int:
         report.write(found, RESULTS)
 
     try:
+        if options.soak is not None:
+            return _soak(options.soak, private, say)
         results = _measure(plan, parts, private, say, keep)
     except (RadmeterError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -118,6 +123,12 @@ def _options() -> argparse.Namespace:
         action="store_true",
         help="measure only what the targets need; exit with 1 if one is missed by more than its slack",
     )
+    how.add_argument(
+        "--soak",
+        type=float,
+        metavar="HOURS",
+        help="run everything together for so long, such as 0.02, and nothing else; exit with 1 if a target is missed",
+    )
     parser.add_argument(
         "--parts",
         nargs="+",
@@ -135,12 +146,7 @@ def _measure(
     say: rounds.Say,
     keep: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    raddb = next((path for path in RADDB if (path / "mods-config/sql/main/postgresql").is_dir()), None)
-    if raddb is None:
-        raise RuntimeError(
-            "FreeRADIUS's queries for PostgreSQL are not installed, or not readable for this user "
-            "(on Debian or Ubuntu: apt install freeradius freeradius-python3 freeradius-postgresql)"
-        )
+    raddb = _raddb()
     generator = Generator(private)
     results: dict[str, Any] = {
         "machine": _machine(private),
@@ -159,6 +165,7 @@ def _measure(
             "quotas": lambda: quotas.measure(databases, say),
             "exports": lambda: exports.measure(databases, private, plan.export_sessions, say),
             "logins": lambda: logins.measure(bench, plan, say),
+            "http": lambda: http_requests.measure(bench, plan, say),
             "closing": lambda: (
                 closing.measure(databases, private, plan.closing_tenants, say)
                 | closing_history.measure(databases, plan.closing_tenants // 10)
@@ -174,6 +181,31 @@ def _measure(
                 results[part] = measure()
                 keep(results)
     return results
+
+
+def _raddb() -> Path:
+    found = next((path for path in RADDB if (path / "mods-config/sql/main/postgresql").is_dir()), None)
+    if found is None:
+        raise RuntimeError(
+            "FreeRADIUS's queries for PostgreSQL are not installed, or not readable for this user "
+            "(on Debian or Ubuntu: apt install freeradius freeradius-python3 freeradius-postgresql)"
+        )
+    return found
+
+
+def _soak(hours: float, private: Path, say: rounds.Say) -> int:
+    with EmbeddedPostgresql(private / "postgresql") as server:
+        raddb = _raddb()
+        bench = Bench(
+            directory=private,
+            databases=Databases(server, raddb, session_begin_base()),
+            generator=Generator(private),
+            raddb=raddb,
+        )
+        found = soak.measure(bench, hours, say)
+    print(soak.report(found))
+    say(f"written: {soak.written(found, RESULTS)}")
+    return 0 if soak.kept(found) else 1
 
 
 def _echo(generator: Generator) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def measure(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
         with (
             run.load(int(ACCOUNTING_RATE * seconds), rate=ACCOUNTING_RATE, seconds=seconds) as accounting,
             bench.generator.start(
-                _requests(count, plan.small), auth_port, rate=RATE, seconds=seconds, warm_up=WARM_UP_SECONDS
+                requests(count, plan.small), auth_port, rate=RATE, seconds=seconds, warm_up=WARM_UP_SECONDS
             ) as logins,
         ):
             found = logins.finish()
@@ -66,7 +66,7 @@ def measure(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
     }
 
 
-def _requests(count: int, population: Population) -> Iterator[bytes]:
+def requests(count: int, population: Population) -> Iterator[bytes]:
     """Yield Access-Requests with PAP (RFC 2865 section 5.2), one user after the other, at the users' routers."""
     for number in range(count):
         place = number * 7919 % population.open_sessions

@@ -16,6 +16,7 @@ PARTS = (
     "closing",
     "exports",
     "logins",
+    "http",
     "flood",
     "floods",
     "recovery",
@@ -54,6 +55,9 @@ class Plan:
     lookups: tuple[LookupSize, LookupSize]
     export_sessions: int
     login_seconds: float
+    http_turns: int
+    """Turns over the addresses of the HTTP API, of `http_seconds` each."""
+    http_seconds: float
     closing_tenants: int
     """Tenants whose month is closed, with 10 routers each. A tenth of them is closed with two years behind it."""
     closing_users: int
@@ -85,6 +89,8 @@ FULL = Plan(
     ),
     export_sessions=10_000_000,
     login_seconds=60,
+    http_turns=2,
+    http_seconds=20,
     closing_tenants=5_000,
     closing_users=50_000,
     flood_turns=3,
@@ -112,6 +118,8 @@ QUICK = Plan(
     ),
     export_sessions=100_000,
     login_seconds=6,
+    http_turns=1,
+    http_seconds=4,
     closing_tenants=200,
     closing_users=2_000,
     flood_turns=1,
@@ -140,6 +148,8 @@ CHECK = Plan(
     ),
     export_sessions=1_000_000,
     login_seconds=20,
+    http_turns=1,
+    http_seconds=10,
     closing_tenants=5_000,
     closing_users=50_000,
     flood_turns=2,

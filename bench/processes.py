@@ -52,6 +52,11 @@ class Child:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def status(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.poll()
+
     def output(self) -> bytes:
         """Wait for the end and return the standard output."""
         output, _ = self._process.communicate()
@@ -146,6 +151,14 @@ def use(pid: int) -> Use:
     return total
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of one process so far; 0 if it has ended (/proc/PID/stat, utime and stime)."""
+    try:
+        return sum(int(field) for field in _stat(pid)[11:13]) / _TICKS
+    except OSError:
+        return 0.0
+
+
 def device_written_bytes(directory: Path) -> int | None:
     """Return the bytes that a directory's device has written so far, for all programs; None if it has no figures."""
     device = directory.stat().st_dev
@@ -162,6 +175,18 @@ def resident_bytes(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"process {pid} has ended")
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Return the memory of a process and its descendants that is no file's and not shared (/proc/PID/smaps_rollup)."""
+    total = 0
+    for one in _tree(pid):
+        try:
+            text = Path(f"/proc/{one}/smaps_rollup").read_text()
+        except OSError:
+            continue  # it has ended
+        total += int(text.partition("\nAnonymous:")[2].split()[0]) * 1024
+    return total
 
 
 def _stat(pid: int) -> list[str]:

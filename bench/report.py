@@ -36,6 +36,7 @@ def markdown(results: Results) -> str:
     parts += [_closing(results["closing"])] if "closing" in results else []
     parts += [_exports(results["exports"])] if "exports" in results else []
     parts += [_logins(results["logins"])] if "logins" in results else []
+    parts += [_http(results["http"])] if "http" in results else []
     parts += [_flood(results["flood"])] if "flood" in results else []
     parts += [_floods(results["floods"])] if "floods" in results else []
     parts += [_recovery(results["recovery"])] if "recovery" in results else []
@@ -245,6 +246,32 @@ def _logins(found: Results) -> str:
         f"{found['accounting_rate']:,} accounting packets a second change the same users' counters. Answers, "
         f"milliseconds; {found['sent_again']} were sent again:\n\n"
         + table(["p50", "p95", "p99", "max"], [times])
+    )
+
+
+def _http(found: Results) -> str:
+    rows = []
+    for name, turns in found["requests"].items():
+        times = [
+            f"{_median(turn[key] for turn in turns):.1f}"
+            for key in ("p50_ms", "p95_ms", "p99_ms", "per_second")
+        ]
+        errors = f"{sum(turn['errors'] for turn in turns):.0f}"
+        cpu = [
+            f"{_median(turn[key] for turn in turns):.2f}" for key in ("server_cpu_ms", "postgresql_cpu_ms")
+        ]
+        load = f"{_median(turn['load'] for turn in turns):.1f}"
+        rows.append([f"`{found['paths'][name]}`", *times, errors, *cpu, load])
+    lag, again = found["lag_seconds"], found["sent_again"]
+    return (
+        "## The HTTP API\n\n"
+        f"{found['rate']} requests/s to each address in turn for {found['seconds']:g} s, beside "
+        f"{found['packet_rate']:,} packets/s. Milliseconds, errors, processor time of a request in milliseconds, and "
+        "the load of the machine:\n\n"
+        + table(["", "p50", "p95", "p99", "requests/s", "errors", "server", "PostgreSQL", "load"], rows)
+        + f"\n\n{found['packets']:,} packets were counted. From the answer until a packet was counted: p50 "
+        f"{lag['p50'] * 1e3:.0f} ms, p99 {lag['p99'] * 1e3:.0f} ms, at most {lag['max'] * 1e3:.0f} ms; {again} were "
+        "sent again."
     )
 
 

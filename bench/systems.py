@@ -15,6 +15,7 @@ from bench.load import Generator, Load
 from bench.processes import Child, Use, free_port, use
 from bench.traffic import Population, Traffic
 from radmeter.config import Settings
+from radmeter.database.connection import Connection
 from radmeter.freeradius import private_server
 from radmeter.freeradius.private_server import Logins
 
@@ -203,10 +204,10 @@ class Run:
         """Note how many packets were sent, so that the next load continues after them."""
         self.traffic.visits += count
 
-    def arrived(self) -> int:
-        """Return how many packets of a system that ships are counted in PostgreSQL."""
+    def arrived(self, connection: Connection | None = None) -> int:
+        """Return how many packets of a system that ships are counted in PostgreSQL. A thread has its own connection."""
         query = "SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes"
-        row = self.connection.execute(query).fetchone()
+        row = (connection or self.connection).execute(query).fetchone()
         assert row is not None
         return int(row[0])
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import commands, sizes
+from bench import commands, http_requests, sizes
 from bench.flood import BURST_SECONDS
 from bench.systems import EMPTY, INTERVAL, PACKET, STOCK, TRIGGERS
 
@@ -109,6 +109,14 @@ def judge(results: dict[str, Any]) -> list[Target]:
         )
     if "logins" in results:
         most("p95 of logins, ms", results["logins"]["latency_seconds"]["p95"] * 1e3, 100, LATENCY_SLACK)
+    if "http" in results:
+        for name, turns in results["http"]["requests"].items():
+            p95 = statistics.median(turn["p95_ms"] for turn in turns)
+            most(f"p95 of {name} by HTTP, ms", p95, http_requests.TARGETS[name], LATENCY_SLACK)
+        failed = sum(turn["errors"] for turns in results["http"]["requests"].values() for turn in turns)
+        most("requests by HTTP that failed", failed, 0, 1)
+        lag = results["http"]["lag_seconds"]["p99"]
+        most("p99 of the time until a packet is counted beside them, s", lag, http_requests.LAG_TARGET, 1)
     if "flood" in results:
         one = results["flood"]
         allowed = one["limit"] * (one["seconds"] + BURST_SECONDS)

@@ -6,24 +6,24 @@ SELECT username, period_start, bytes_in, bytes_out,
 FROM public.user_quota_usage;
 
 -- The rights and policies of the caller hold in this view and in router_usage: tenants see their own rows. Of a router that
--- was a tenant's before, it sees the name and the MAC.
+-- was a tenant's before, it sees the name and the MAC. (SELECT ..): settings are read once for a page, not for each router.
 CREATE OR REPLACE VIEW radmeter.router_list WITH (security_invoker = true) AS
 SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_address, router.status,
-       coalesce(router.timezone, radmeter.setting_value('timezone')) AS timezone, router.created_at,
-       (now() AT TIME ZONE coalesce(router.timezone, radmeter.setting_value('timezone')))::date AS today,
+       coalesce(router.timezone, (SELECT radmeter.setting_value('timezone'))) AS timezone, router.created_at,
+       (now() AT TIME ZONE coalesce(router.timezone, (SELECT radmeter.setting_value('timezone'))))::date AS today,
        router.discovery_key, router.updated_at, router.merged_into, router.merged_at, router.interim_interval,
        extract(epoch FROM radmeter.stale_after(NULL, router.interim_interval,
-           radmeter.setting_value('stale_minutes')::integer))::integer AS stale_after_seconds,
+           (SELECT radmeter.setting_value('stale_minutes'))::integer))::integer AS stale_after_seconds,
        router.clients, router.plausible_mbit_per_second, router.tenant_id::bigint AS tenant_id,
        (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = router.tenant_id) AS tenant, router.site
 FROM public.routers AS router
 UNION ALL
 SELECT former.id, former.name, former.mac, NULL, NULL, former.status,
-       coalesce(former.timezone, radmeter.setting_value('timezone')), former.created_at,
-       (now() AT TIME ZONE coalesce(former.timezone, radmeter.setting_value('timezone')))::date,
+       coalesce(former.timezone, (SELECT radmeter.setting_value('timezone'))), former.created_at,
+       (now() AT TIME ZONE coalesce(former.timezone, (SELECT radmeter.setting_value('timezone'))))::date,
        NULL, former.created_at, NULL, NULL, NULL,
        extract(epoch FROM radmeter.stale_after(NULL, NULL,
-           radmeter.setting_value('stale_minutes')::integer))::integer,
+           (SELECT radmeter.setting_value('stale_minutes'))::integer))::integer,
        NULL, NULL, NULL, NULL, NULL
 FROM radmeter.former_routers() AS former;
 

@@ -68,9 +68,9 @@ WAITING_FILES = (
 ONE_VERSION = (
     *(
         f"integration/{room}/"
-        for room in ("adoption", "alerts", "billing", "cli", "database", "doctor", "jobs")
+        for room in ("adoption", "alerts", "api", "billing", "cli", "database", "doctor", "jobs")
     ),
-    *(f"integration/{room}/" for room in ("partitions", "people", "quotas", "routers")),
+    *(f"integration/{room}/" for room in ("metrics", "noc", "partitions", "people", "quotas", "routers")),
     *(f"integration/{room}/" for room in ("schema", "usage", "webhooks")),
     "integration/counting/test_truth",
 )

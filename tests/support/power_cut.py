@@ -1,6 +1,7 @@
 """A disk that at a power cut loses everything that was not synced: the worst case that POSIX permits."""
 
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -103,7 +104,10 @@ class PowerCut:
         found = {}
         for name in os.listdir(f"/proc/self/fd/{directory.descriptor}"):  # noqa: PTH208
             with suppress(FileNotFoundError):  # another thread or process deletes files
-                found[name] = self._inode(os.open(name, os.O_RDONLY, dir_fd=directory.descriptor))
+                # The directory above may be the machine's /tmp. Whoever opens a named pipe there waits for ever.
+                kind = os.stat(name, dir_fd=directory.descriptor).st_mode
+                if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+                    found[name] = self._inode(os.open(name, os.O_RDONLY, dir_fd=directory.descriptor))
         return found
 
     def _content(self, file: _Inode) -> bytes:

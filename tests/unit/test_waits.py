@@ -41,7 +41,6 @@ REGISTER = {
     ("adoption/indexes.py", "progress_of", "thread.join"): SHORT,
     ("api/hub.py", "Hub", "asyncio.sleep"): SERVICE,
     ("api/hub.py", "Listener", "self._there.wait"): SERVICE,
-    ("api/server.py", "", "asyncio.sleep"): SHORT,
     ("api/stream.py", "Stream", "asyncio.wait"): SERVICE,
     ("api/stream.py", "Stream", "self._ending.wait"): SERVICE,
     ("cli/ship.py", "_wait_for_journal", "stop.wait"): SERVICE,

@@ -3,23 +3,25 @@
 -- Returns what is to be done: new (do it, then end_request), running (another connection does it), other (the key was
 -- used for another request), done (with the status and the body of the answer).
 -- A request that was begun more than two minutes ago and has no answer was cut off: it may be done again. No write takes
--- so long (statement_timeout), and its effect and its answer commit together.
+-- so long (statement_timeout), and its effect and its answer commit together. started_at says which of both it is: the
+-- one that was cut off, and goes on after all, cannot end it any more.
 -- Called by `radmeter serve`, in a transaction of its own. Writes radmeter.api_requests.
 CREATE OR REPLACE FUNCTION radmeter.begin_request(
     p_key_id text, p_idempotency_key text, p_request text, p_body_sha256 bytea,
-    OUT state text, OUT status integer, OUT body bytea)
+    OUT state text, OUT started_at timestamptz, OUT status integer, OUT body bytea)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_found radmeter.api_requests%ROWTYPE;
 BEGIN
-    INSERT INTO radmeter.api_requests AS known (key_id, idempotency_key, request, body_sha256)
-    VALUES (p_key_id, p_idempotency_key, p_request, p_body_sha256)
-    ON CONFLICT (key_id, idempotency_key) DO UPDATE SET started_at = now()
+    INSERT INTO radmeter.api_requests AS known (key_id, idempotency_key, request, body_sha256, started_at)
+    VALUES (p_key_id, p_idempotency_key, p_request, p_body_sha256, now())
+    ON CONFLICT (key_id, idempotency_key) DO UPDATE SET started_at = excluded.started_at
     WHERE known.finished_at IS NULL AND known.started_at < now() - interval '2 minutes'
       AND known.request = excluded.request AND known.body_sha256 = excluded.body_sha256;
     IF FOUND THEN
         state := 'new';
+        started_at := now();
         RETURN;
     END IF;
     SELECT * INTO v_found FROM radmeter.api_requests WHERE key_id = p_key_id AND idempotency_key = p_idempotency_key;

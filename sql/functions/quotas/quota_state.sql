@@ -120,10 +120,12 @@ BEGIN
             WHERE each.username = period.username AND each.period_start = account.period_start OFFSET 0) AS former_booked
             ON true
         -- A one-time period begins on any day that a date can be.
-        LEFT JOIN LATERAL radmeter.used_seconds(period.username,
+        -- WHERE, not ON: for a user without a quota of time the function is not called. It was a third of the time of all.
+        LEFT JOIN LATERAL (
+            SELECT seconds, open_sessions, running_sessions FROM radmeter.used_seconds(period.username,
                 radmeter.day_begins(greatest(least(period.period_start, date '9999-12-31'), date '0001-01-01'),
-                                    period.timezone), p_at) AS online
-            ON period.quota_seconds IS NOT NULL
+                                    period.timezone), p_at)
+            WHERE period.quota_seconds IS NOT NULL OFFSET 0) AS online ON true
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(bytes - used_bytes)
                        FILTER (WHERE paid.expires_at IS NULL OR paid.expires_at > p_at), 0) AS live,

@@ -1,5 +1,6 @@
 """Who calls: the key of a request, and the address that it comes from."""
 
+import asyncio
 import ipaddress
 import logging
 import secrets
@@ -13,7 +14,8 @@ from typing import Any
 import psycopg
 
 from radmeter.api.callers import Caller
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.connection import ApiConnection
+from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
 from radmeter.api.rates import Decision, Rates
 from radmeter.api.transactions import plain
@@ -23,7 +25,7 @@ from radmeter.keys.text import parsed
 log = logging.getLogger(__name__)
 
 # So long a key that was found is not looked up again: a key that was revoked holds for so long at most.
-FOUND_SECONDS = 5.0
+FOUND_SECONDS = 0.9
 MOST_KEYS = 10_000
 # So many wrong keys an address may try: then none that is new is looked up.
 FAILURES, FAILURE_SECONDS = 20, 60.0
@@ -49,6 +51,7 @@ class Access:
         self._now = now
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._noted: dict[str, float] = {}
+        self._finding: dict[str, asyncio.Task[_Known | None]] = {}
         self.rates = Rates(now)
 
     async def caller(self, headers: Mapping[str, str], address: str) -> Caller:
@@ -142,12 +145,17 @@ class Access:
         return caller
 
     async def _find(self, key_id: str) -> _Known | None:
-        async with plain(self._pools, writes=False) as connection:
-            row = await _row(connection, key_id)
-        if row is None and self._pools.has_standby:
-            # A key that was just made: the standby may not have it yet.
-            async with plain(self._pools, writes=True) as connection:
-                row = await _row(connection, key_id)
+        """Look a key up. Requests that come meanwhile wait for the same answer."""
+        finding = self._finding.get(key_id)
+        if finding is None:
+            finding = self._finding[key_id] = asyncio.create_task(self._look_up(key_id))
+            finding.add_done_callback(lambda _: self._finding.pop(key_id))
+        return await asyncio.shield(finding)
+
+    async def _look_up(self, key_id: str) -> _Known | None:
+        # Counted from here: a key that is revoked while the database answers holds no longer than others.
+        until = self._now() + FOUND_SECONDS
+        row = await self._row_of(key_id)
         if row is None:
             return None
         name, role, tenant_id, tenant, sha256, count, seconds, expires_at = row
@@ -161,11 +169,23 @@ class Access:
             rate_seconds=seconds,
             expires_at=expires_at,
         )
-        found = self._known[key_id] = _Known(caller, bytes(sha256), self._now() + FOUND_SECONDS)
+        found = self._known[key_id] = _Known(caller, bytes(sha256), until)
         self._known.move_to_end(key_id)
         if len(self._known) > MOST_KEYS:
             self._known.popitem(last=False)
         return found
+
+    async def _row_of(self, key_id: str) -> tuple[Any, ...] | None:
+        """Ask where keys are written, since a standby may not know yet that one was revoked; else the standby."""
+        if not (self._pools.has_standby and self._pools.is_away(writes=True)):
+            try:
+                async with plain(self._pools, writes=True) as connection:
+                    return await _row(connection, key_id)
+            except Problem as problem:
+                if problem.status != 503 or not self._pools.has_standby:
+                    raise
+        async with plain(self._pools, writes=False) as connection:
+            return await _row(connection, key_id)
 
     async def _note(self, key_id: str) -> None:
         """Note that a key is in use. That must not fail a request."""
@@ -182,7 +202,7 @@ class Access:
 
     def _slow(self, address: str) -> None:
         """Refuse an address that tried too many keys."""
-        decision = self.rates.take(f"failures {address}", FAILURES, FAILURE_SECONDS, tokens=0)
+        decision = self.rates.take(_failures_of(address), FAILURES, FAILURE_SECONDS, tokens=0)
         if not decision.allowed:
             raise Problem(
                 429,
@@ -192,13 +212,24 @@ class Access:
             )
 
     def _failed(self, address: str, detail: str) -> Problem:
-        self.rates.take(f"failures {address}", FAILURES, FAILURE_SECONDS)
+        self.rates.take(_failures_of(address), FAILURES, FAILURE_SECONDS)
         return _unauthorized(detail, ', error="invalid_token"')
 
 
 async def _row(connection: ApiConnection, key_id: str) -> tuple[Any, ...] | None:
     cursor = await connection.execute(FIND, (key_id,))
     return await cursor.fetchone()
+
+
+def _failures_of(address: str) -> str:
+    """Return the name of the bucket of an address. One customer has a whole /64 of IPv6 (RFC 6177)."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return f"failures {address}"
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or ipaddress.IPv6Address(int(found) >> 64 << 64)
+    return f"failures {found}"
 
 
 def _unauthorized(detail: str, error: str) -> Problem:

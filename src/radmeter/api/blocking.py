@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from radmeter.api.pools import ApiConnection
+from radmeter.api.connection import ApiConnection
 from radmeter.database.connection import Connection
 
 T = TypeVar("T")

@@ -5,8 +5,9 @@ import io
 import logging
 import tempfile
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -17,9 +18,10 @@ from starlette.types import Receive, Scope, Send
 from radmeter.api import encoding, idempotency, rates
 from radmeter.api.access import Access
 from radmeter.api.callers import Caller
+from radmeter.api.connection import ApiConnection
 from radmeter.api.cursors import Cursors
 from radmeter.api.listing import Listing
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.pools import Pools
 from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, invalid, not_found
 from radmeter.api.route import (
     PAGING,
@@ -50,6 +52,8 @@ PART_BYTES = 64 << 10
 # CSV files are read beside each other, and written into files when they are larger.
 CSV_AT_ONCE = 2
 IN_MEMORY_BYTES = 4 << 20
+# A key may have so many files under way: each lies on the disk until a client that is slow has taken it.
+MOST_FILES_OF_A_KEY = 20
 # Larger answers are compressed in a thread.
 THREAD_FROM_BYTES = 128 << 10
 
@@ -74,6 +78,7 @@ class Api:
         self._documents = documents
         self._csv = asyncio.Semaphore(CSV_AT_ONCE)
         self._slow = asyncio.Semaphore(SLOW_AT_ONCE)
+        self._files_of_keys: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -175,16 +180,13 @@ class Api:
             )
 
         if as_csv:
-            async with self._csv_file(caller, route, call) as file:
-                name = "-".join(each for each in route.segments if not each.startswith("{"))
-                await self._send_file(
-                    send, scope, headers, {**extra, **_download(f"{name}.csv", encoding.CSV)}, file
-                )
+            with self._one_file_more(caller):
+                await self._send_csv(send, scope, headers, caller, route, call, extra)
             return
         async with transaction(self._pools, caller, seconds=READ_SECONDS) as connection:
             answer = await route.handler(call(connection))
             if isinstance(answer, Listing):
-                items, key = await answer.page(connection, query.limit, after)
+                items, key = await answer.page(connection, query.limit, after, last=True)
                 answer = Page(items=items, key=key)
         # Nothing is sent before the connection is free again: a slow client holds none.
         if isinstance(answer, Deferred):
@@ -192,12 +194,13 @@ class Api:
                 items, key = await asyncio.to_thread(answer.made)
             answer = Page(items=items, key=key)
         if isinstance(answer, FileReply):
-            async with self._slow:
-                content = await asyncio.to_thread(answer.made)
-            with content.open("rb") if isinstance(content, Path) else _in_memory(content) as file:
-                await self._send_file(
-                    send, scope, headers, {**extra, **_download(answer.name, answer.media_type)}, file
-                )
+            with self._one_file_more(caller):
+                async with self._slow:
+                    content = await asyncio.to_thread(answer.made)
+                with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
+                    await self._send_file(
+                        send, scope, headers, {**extra, **_download(answer.name, answer.media_type)}, file
+                    )
             return
         status, body = self._body(answer, bound_to)
         await self._send_body(send, scope, headers, status, {**extra, "content-type": encoding.JSON}, body)
@@ -222,6 +225,7 @@ class Api:
         query: Any,
     ) -> None:
         key = idempotency.key_of(headers)
+        _check_if_match(headers, route)
         text = await _received(receive, headers)
         body = _decoded(text, headers, route)
 
@@ -246,6 +250,39 @@ class Api:
         await self._send_body(
             send, scope, headers, answered.status, {**extra, "content-type": encoding.JSON}, answered.body
         )
+
+    @contextmanager
+    def _one_file_more(self, caller: Caller) -> Iterator[None]:
+        if self._files_of_keys[caller.key_id] >= MOST_FILES_OF_A_KEY:
+            raise Problem(
+                429,
+                "too-many-files",
+                f"a key may have {MOST_FILES_OF_A_KEY} files under way: take those first",
+                {"retry-after": "10"},
+            )
+        self._files_of_keys[caller.key_id] += 1
+        try:
+            yield
+        finally:
+            self._files_of_keys[caller.key_id] -= 1
+            if not self._files_of_keys[caller.key_id]:
+                del self._files_of_keys[caller.key_id]
+
+    async def _send_csv(
+        self,
+        send: Send,
+        scope: Scope,
+        headers: Mapping[str, str],
+        caller: Caller,
+        route: Route,
+        call: Any,
+        extra: dict[str, str],
+    ) -> None:
+        name = "-".join(each for each in route.segments if not each.startswith("{"))
+        async with self._csv_file(caller, route, call) as file:
+            await self._send_file(
+                send, scope, headers, {**extra, **_download(f"{name}.csv", encoding.CSV)}, file
+            )
 
     @asynccontextmanager
     async def _csv_file(self, caller: Caller, route: Route, call: Any) -> AsyncIterator[IO[bytes]]:
@@ -297,13 +334,25 @@ class Api:
         self, send: Send, scope: Scope, headers: Mapping[str, str], reply: dict[str, str], file: IO[bytes]
     ) -> None:
         """Send a file in parts, as fast as the client takes them."""
-        reply = {"cache-control": "private, no-store", "vary": "Accept-Encoding, Authorization", **reply}
+        tag, size = await asyncio.to_thread(encoding.etag_and_size, file)
+        reply = {
+            "cache-control": "private, no-cache",
+            "vary": "Accept-Encoding, Authorization",
+            "etag": tag,
+            **reply,
+        }
+        if encoding.same_etag(headers.get("if-none-match", ""), tag, weak=True):
+            kept = ("content-type", "content-disposition")
+            await _send(send, scope, 304, {name: reply[name] for name in reply if name not in kept}, b"")
+            return
         packer = None
         if encoding.takes_gzip(headers.get("accept-encoding", "")) and reply["content-type"].startswith(
             "text/"
         ):
             packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-            reply["content-encoding"] = "gzip"
+            reply |= {"content-encoding": "gzip", "etag": encoding.gzip_etag(tag)}
+        else:
+            reply["content-length"] = str(size)
         await _start(send, 200, reply)
         if scope["method"] != "HEAD":
             while part := await asyncio.to_thread(file.read, PART_BYTES):
@@ -354,6 +403,20 @@ def _segments(scope: Scope) -> tuple[str, ...]:
     return parts
 
 
+def _check_if_match(headers: Mapping[str, str], route: Route) -> None:
+    """Check that a write has If-Match where it is needed, and only where it says something."""
+    given = headers.get("if-match")
+    if given is None and route.if_match == "needed":
+        raise Problem(
+            428,
+            "if-match-missing",
+            "this write needs the header If-Match with the ETag of what you have read, so that you change nothing that "
+            "you have not seen; * takes it as it is",
+        )
+    if given is not None and route.if_match is None:
+        raise bad_request("this write changes nothing that has an ETag: leave If-Match out")
+
+
 def _query(scope: Scope, route: Route) -> Any:
     """Return the parameters, decoded. Raises Problem for those that the route does not know."""
     try:
@@ -371,9 +434,16 @@ def _query(scope: Scope, route: Route) -> Any:
             raise bad_request(f"the parameter {name!r} has a NUL character")
         given[name] = value
     try:
-        return msgspec.convert(given, route.query, strict=False)
+        found = msgspec.convert(given, route.query, strict=False)
     except msgspec.ValidationError as error:
         raise invalid(error, "parameters") from None
+    for field in msgspec.structs.fields(route.query):
+        if field.encode_name in given and getattr(found, field.name) is None:
+            # msgspec takes the text null for no value. Who wrote it meant something.
+            raise bad_request(
+                f"the parameter {field.encode_name!r} cannot be {given[field.encode_name]!r}: leave it out"
+            )
+    return found
 
 
 async def _received(receive: Receive, headers: Mapping[str, str]) -> bytes:
@@ -413,17 +483,25 @@ def _decoded(text: bytes, headers: Mapping[str, str], route: Route) -> Any:
     if headers.get("content-type", "").partition(";")[0].strip().lower() != encoding.JSON:
         raise Problem(415, "unsupported-media-type", f"the body must be {encoding.JSON}")
     try:
-        return msgspec.json.decode(text, type=route.body)
+        return msgspec.convert(_with_whole_numbers(msgspec.json.decode(text)), route.body)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise invalid(error, "body") from None
+    except RecursionError:
+        raise bad_request("body: it is nested too deeply") from None
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """Return a value of JSON with 5.0 as 5: to JSON Schema both are integers."""
+    if isinstance(value, dict):
+        return {
+            name: int(each) if isinstance(each, float) and each.is_integer() else each
+            for name, each in value.items()
+        }
+    return value
 
 
 def _download(name: str, media_type: str) -> dict[str, str]:
     return {"content-type": media_type, "content-disposition": f'attachment; filename="{name}"'}
-
-
-def _in_memory(content: bytes) -> IO[bytes]:
-    return io.BytesIO(content)
 
 
 async def _send(send: Send, scope: Scope, status: int, headers: Mapping[str, str], body: bytes) -> None:

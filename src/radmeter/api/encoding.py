@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -22,6 +22,17 @@ _GZIP_SUFFIX = "-gzip"
 def etag(body: bytes) -> str:
     """Return the entity tag of an answer that is not compressed."""
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def etag_and_size(file: IO[bytes]) -> tuple[str, int]:
+    """Return the entity tag of a file, as `etag` makes it, and its bytes. The file is at its beginning again."""
+    digest = hashlib.sha256()
+    size = 0
+    while part := file.read(1 << 20):
+        digest.update(part)
+        size += len(part)
+    file.seek(0)
+    return f'"{digest.hexdigest()[:32]}"', size
 
 
 def gzip_etag(tag: str) -> str:

@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from radmeter.api.callers import Caller
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.connection import ApiConnection
+from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
 from radmeter.api.transactions import WRITE_SECONDS, plain, transaction
 
 LONGEST = 255
+END = "SELECT radmeter.end_request(%s, %s, %s, %s::integer, %s::bytea)"
 
 
 class Answered(NamedTuple):
@@ -55,23 +57,18 @@ async def once(
     sha256 = hashlib.sha256(body).digest()
     async with plain(pools, writes=True) as connection:
         cursor = await connection.execute(
-            "SELECT state, status, body FROM radmeter.begin_request(%s, %s, %s, %s)",
+            "SELECT state, started_at, status, body FROM radmeter.begin_request(%s, %s, %s, %s)",
             (caller.key_id, key, request, sha256),
         )
         row = await cursor.fetchone()
     assert row is not None
-    state, status, answer = row
+    state, started_at, status, answer = row
     if state == "other":
         raise Problem(
             422, "idempotency-key-reused", "this Idempotency-Key was used for another request: take a new one"
         )
     if state == "running":
-        raise Problem(
-            409,
-            "in-progress",
-            "the same request is in progress: ask again for its answer",
-            {"retry-after": "1"},
-        )
+        raise _in_progress()
     if state == "done":
         return Answered(int(status), bytes(answer), True)
     try:
@@ -79,12 +76,19 @@ async def once(
             status, answer = await write(connection)
             # The caller's role has no right on what is kept of answers.
             await connection.execute("SET LOCAL ROLE NONE", prepare=False)
-            await connection.execute(
-                "SELECT radmeter.end_request(%s, %s, %s, %s)", (caller.key_id, key, status, answer)
-            )
+            cursor = await connection.execute(END, (caller.key_id, key, started_at, status, answer))
+            if await cursor.fetchone() != (True,):
+                # This process stood still for minutes, and another one has begun the write again: it is that one's.
+                raise _in_progress()
     except BaseException:
         # Nothing was done. If this fails, too, the same request may be tried again after two minutes.
         async with plain(pools, writes=True) as connection:
-            await connection.execute("SELECT radmeter.end_request(%s, %s, NULL, NULL)", (caller.key_id, key))
+            await connection.execute(END, (caller.key_id, key, started_at, None, None))
         raise
     return Answered(status, answer, False)
+
+
+def _in_progress() -> Problem:
+    return Problem(
+        409, "in-progress", "the same request is in progress: ask again for its answer", {"retry-after": "1"}
+    )

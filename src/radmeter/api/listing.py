@@ -1,5 +1,6 @@
 """Lists: a query with an order, of which a page or a CSV file is read. Pages go on after a key, never at an offset."""
 
+import functools
 import types
 import typing
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -8,9 +9,10 @@ from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from psycopg import postgres
 from psycopg.rows import dict_row
 
-from radmeter.api.pools import ApiConnection
+from radmeter.api.connection import ApiConnection
 
 Row = dict[str, Any]
 Item = TypeVar("Item", bound=msgspec.Struct)
@@ -47,9 +49,14 @@ class Listing(Generic[Item]):
     descending: bool = False
 
     async def page(
-        self, connection: ApiConnection, limit: int, after: Sequence[str | None] | None = None
+        self,
+        connection: ApiConnection,
+        limit: int,
+        after: Sequence[str | None] | None = None,
+        *,
+        last: bool = False,
     ) -> tuple[list[Item], list[str | None] | None]:
-        """Return the next rows, and the key to go on after; None: there are no more."""
+        """Return the next rows, and the key to go on after; None: no more. `last`: the transaction ends with it."""
         values: Row = {**self.values, "most": limit + 1}
         query = self._with_keys()
         if after is not None:
@@ -57,14 +64,16 @@ class Listing(Generic[Item]):
                 raise ValueError(f"a key of {len(self.order)} columns, not of {len(after)}")
             query += f" AND {self._after(after)}"
             values |= {f"key_{number}": each for number, each in enumerate(after)}
-        found = await rows(connection, f"{query} {self._ordered()} LIMIT %(most)s", values)
-        keys = [[row.pop(f"_key_{number}") for number in range(len(self.order))] for row in found]
-        read = reader(self.item)
-        return [read(row) for row in found[:limit]], keys[limit - 1] if len(found) > limit else None
+        (found,) = await connection.read((f"{query} {self._ordered()} LIMIT %(most)s", values), last=last)
+        read = _tuple_reader(self.item, found.names, found.types)
+        keys = len(self.order)
+        key = list(found.rows[limit - 1][:keys]) if len(found.rows) > limit else None
+        return [read(row) for row in found.rows[:limit]], key
 
     async def everything(self, connection: ApiConnection) -> AsyncIterator[list[Item]]:
         """Yield all rows, some at a time, by a cursor of the server."""
         read = reader(self.item)
+        await connection.begin()
         async with connection.cursor("listing", row_factory=dict_row) as cursor:
             await cursor.execute(f"{self.query} {self._ordered()}".encode(), self.values)
             while several := await cursor.fetchmany(FETCHED_ROWS):
@@ -90,9 +99,16 @@ class Listing(Generic[Item]):
 
 async def rows(connection: ApiConnection, query: str, values: Mapping[str, Any] | None = None) -> list[Row]:
     """Return the rows of a query as dictionaries."""
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(query.encode(), values)
-        return await cursor.fetchall()
+    (found,) = await several(connection, (query, values))
+    return found
+
+
+async def several(
+    connection: ApiConnection, *statements: tuple[str, Mapping[str, Any] | None], last: bool = False
+) -> list[list[Row]]:
+    """Return the rows of each of some queries, in one trip. `last`: they end the transaction."""
+    found = await connection.read(*statements, last=last)
+    return [[dict(zip(each.names, row, strict=True)) for row in each.rows] for each in found]
 
 
 def exact(value: Any) -> int | str | None:
@@ -124,6 +140,36 @@ def reader(item: type[Item]) -> Callable[[Row], Item]:
 
         found = _READERS[item] = read
     return found
+
+
+# As PostgreSQL numbers its types: what psycopg reads as text, and as whole numbers.
+_TEXTS = frozenset(postgres.types[name].oid for name in ("text", "varchar", "name", "bpchar"))
+_WHOLES = frozenset(postgres.types[name].oid for name in ("int2", "int4", "int8"))
+
+
+@functools.lru_cache(maxsize=512)
+def _tuple_reader(
+    item: type[Item], names: tuple[str, ...], types: tuple[int, ...]
+) -> Callable[[tuple[Any, ...]], Item]:
+    """Return a function as `reader` does, for rows without names: a page has fifty, and most values are as they are."""
+    hints = typing.get_type_hints(item)
+    fields = item.__struct_fields__
+    places = [names.index(field) for field in fields]
+    convert = []
+    for number, (field, place) in enumerate(zip(fields, places, strict=True)):
+        to = _conversion(hints[field])
+        if (to is _text and types[place] in _TEXTS) or (to is _whole and types[place] in _WHOLES):
+            to = None
+        if to is not None:
+            convert.append((number, to))
+
+    def read(row: tuple[Any, ...]) -> Item:
+        values = [row[place] for place in places]
+        for number, to in convert:
+            values[number] = to(values[number])
+        return item(**dict(zip(fields, values, strict=True)))
+
+    return read
 
 
 def _conversion(hint: Any) -> Callable[[Any], Any] | None:

@@ -32,12 +32,19 @@ PROBLEMS = {
     414: "The address is too long",
     415: "The body has another media type",
     422: "It is refused: the detail says why",
+    428: "The header If-Match is missing",
     429: "The key is over its rate, or the address tried too many keys",
     503: "The database cannot be reached now",
     504: "The database did not answer in time",
 }
 OF_READS = (400, 401, 403, 404, 405, 414, 422, 429, 503, 504)
-OF_WRITES = (*OF_READS, 408, 409, 412, 413, 415)
+OF_WRITES = (*OF_READS, 408, 409, 413, 415)
+OF_IF_MATCH = {None: (), "optional": (412,), "needed": (412, 428)}
+RATES = {
+    "RateLimit": {"schema": {"type": "string"}, "description": "What is left of the key's rate."},
+    "RateLimit-Policy": {"schema": {"type": "string"}, "description": "The key's rate."},
+}
+ETAG = {"schema": {"type": "string"}, "description": "For If-None-Match and If-Match."}
 # The text of a path's parameter.
 NAME = {"type": "string", "minLength": 1, "maxLength": 253}
 
@@ -111,29 +118,44 @@ def _operation(route: Route, by_type: dict[int, Any], components: dict[str, Any]
                 "description": "New for each write, such as a UUID.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
             },
+        ]
+    else:
+        operation["parameters"].append(
+            {
+                "name": "If-None-Match",
+                "in": "header",
+                "required": False,
+                "description": "The ETag of the answer that is known already: 304, if it is the same.",
+                "schema": {"type": "string"},
+            }
+        )
+        operation["responses"]["304"] = {
+            "description": "The answer is the one that has this ETag",
+            "headers": {**RATES, "ETag": ETAG},
+        }
+    if route.if_match is not None:
+        operation["parameters"].append(
             {
                 "name": "If-Match",
                 "in": "header",
-                "required": False,
-                "description": "The ETag of what was read: the write is refused if it has changed since.",
+                "required": route.if_match == "needed",
+                "description": "The ETag of what was read: the write is refused if it has changed since. "
+                "* takes it as it is.",
                 "schema": {"type": "string"},
-            },
-        ]
+            }
+        )
     if route.body is not None:
         operation["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": by_type[id(route.body)]}},
         }
-    for status in OF_WRITES if route.writes else OF_READS:
+    for status in sorted((*(OF_WRITES if route.writes else OF_READS), *OF_IF_MATCH[route.if_match])):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
     return operation
 
 
 def _success(route: Route, by_type: dict[int, Any]) -> dict[str, Any]:
-    headers = {
-        "RateLimit": {"schema": {"type": "string"}, "description": "What is left of the key's rate."},
-        "RateLimit-Policy": {"schema": {"type": "string"}, "description": "The key's rate."},
-    }
+    headers = dict(RATES) if route.writes else {**RATES, "ETag": ETAG}
     if route.media_types:
         content = {each: {"schema": {"type": "string", "format": "binary"}} for each in route.media_types}
         return {"description": "The file", "headers": headers, "content": content}
@@ -153,8 +175,6 @@ def _success(route: Route, by_type: dict[int, Any]) -> dict[str, Any]:
     content = {"application/json": {"schema": schema}}
     if issubclass(route.query, ListQuery):
         content["text/csv"] = {"schema": {"type": "string"}}
-    if not route.writes:
-        headers["ETag"] = {"schema": {"type": "string"}, "description": "For If-None-Match and If-Match."}
     return {"description": route.summary, "headers": headers, "content": content}
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.problems import unavailable
 from radmeter.database import settings as server_settings
 from radmeter.database.connection import BEGIN, SEARCH_PATH, connection_string
@@ -19,10 +20,29 @@ WAITING_PER_CONNECTION = 64
 SET_PATH = f"{SEARCH_PATH}; ".replace("SET ", "SET LOCAL ")
 
 
-class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
-    """A connection of a pool. `begin_with` has the settings that each transaction needs behind a pooler."""
+class _Reachable(ApiConnection):
+    """A connection of one of the pools. It remembers whether the server was there: the pool itself would not tell."""
 
-    begin_with: str = ""
+    away: ClassVar[bool] = False
+
+    @classmethod
+    async def connect(cls, *arguments: Any, **named: Any) -> Self:
+        """Connect."""
+        try:
+            made = await super().connect(*arguments, **named)
+        except psycopg.OperationalError:
+            cls.away = True
+            raise
+        cls.away = False
+        return made
+
+
+class _Reading(_Reachable):
+    """A connection to read."""
+
+
+class _Writing(_Reachable):
+    """A connection to write."""
 
 
 class Pools:
@@ -30,8 +50,8 @@ class Pools:
 
     def __init__(self, dsn: str, read_dsn: str | None, size: int) -> None:
         self.has_standby = read_dsn is not None
-        self._write = _pool(dsn, "write", max(2, size // 4))
-        self._read = _pool(read_dsn or dsn, "read", size)
+        self._write = _pool(dsn, "write", max(2, size // 4), _Writing)
+        self._read = _pool(read_dsn or dsn, "read", size, _Reading)
 
     async def open(self) -> None:
         """Begin to connect. A database that is away does not keep the server from starting."""
@@ -50,23 +70,36 @@ class Pools:
         try:
             connection = await pool.getconn()
         except (PoolTimeout, TooManyRequests) as error:
-            detail = (
-                "too many requests wait for the database"
-                if isinstance(error, TooManyRequests)
-                else "no connection to the database was free in time"
-            )
-            raise unavailable(detail) from None
+            raise unavailable(self._reason(error, writes=writes)) from None
         try:
             yield connection
         finally:
             await pool.putconn(connection)
 
+    def is_away(self, *, writes: bool) -> bool:
+        """Return whether the last connection could not be made."""
+        return (_Writing if writes else _Reading).away
 
-def _pool(dsn: str, name: str, size: int) -> AsyncConnectionPool[ApiConnection]:
+    def _reason(self, error: Exception, *, writes: bool) -> str:
+        if self.is_away(writes=writes):
+            if self.has_standby:
+                return f"the database to {'write to' if writes else 'read from'} cannot be reached now"
+            return "the database cannot be reached now"
+        if isinstance(error, TooManyRequests):
+            return "too many requests wait for the database"
+        return "no connection to the database was free in time"
+
+
+def _pool(dsn: str, name: str, size: int, kind: type[ApiConnection]) -> AsyncConnectionPool[ApiConnection]:
     return AsyncConnectionPool(
         connection_string(dsn),
-        connection_class=ApiConnection,
-        kwargs={"autocommit": True, "application_name": f"radmeter serve, {name}"},
+        connection_class=kind,
+        kwargs={
+            "autocommit": True,
+            "application_name": f"radmeter serve, {name}",
+            # psycopg prepares nothing: at a ROLLBACK it would drop all prepared statements, and so those of ours.
+            "prepare_threshold": None,
+        },
         min_size=1,
         max_size=size,
         configure=_configure,
@@ -96,5 +129,4 @@ async def _configure(connection: ApiConnection) -> None:
     row = await cursor.fetchone()
     assert row is not None
     if row[0] != shown:
-        connection.prepare_threshold = None
         connection.begin_with = server_settings.set_for_transaction(connection.info.server_version) + "; "

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from radmeter.api.callers import Caller
+from radmeter.api.connection import ApiConnection
 from radmeter.api.encoding import etag, same_etag
 from radmeter.api.listing import Listing
-from radmeter.api.pools import ApiConnection
 from radmeter.api.problems import Problem, invalid
 from radmeter.config import Settings
 
@@ -152,6 +152,8 @@ class Route:
         The answer has items and next. It can be had as CSV.
     media_types
         Of an answer that is a file. Empty: JSON.
+    if_match
+        Of a write: it changes something that can be read, so `needed` or `optional`. None: it only adds.
     """
 
     method: str
@@ -166,6 +168,7 @@ class Route:
     is_list: bool = False
     status: int = 200
     media_types: tuple[str, ...] = ()
+    if_match: Literal["needed", "optional"] | None = None
     description: str = ""
     segments: tuple[str, ...] = field(init=False, default=())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+import uvloop
 
 from radmeter.api.app import make_app
 from radmeter.api.protocol import BoundedProtocol
@@ -99,7 +101,6 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
         app,
         http=BoundedProtocol,
         ws="none",
-        loop="uvloop",
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -113,7 +114,9 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
     )
     with listener:
         server = _Server(config, lambda: ready(f"{scheme}://{_shown(host)}:{port}"))
-        asyncio.run(server.serve(sockets=[listener]))
+        # uvicorn takes its own setting of the loop only when it makes the loop itself.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve(sockets=[listener]))
 
 
 class _Server(uvicorn.Server):
@@ -148,15 +151,36 @@ def _check_tls(settings: Settings) -> str:
         return "http"
     if cert is None or key is None:
         raise ConfigurationError("http_tls_cert and http_tls_key go together: one of them is missing")
+    for name, path in (("http_tls_cert", cert), ("http_tls_key", key)):
+        try:
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                file.read(1)
+        except OSError as error:
+            raise ConfigurationError(f"{name}: {path} cannot be read: {os_reason(error)}") from None
+    if mode & 0o007:
+        raise ConfigurationError(f"http_tls_key: everybody on this machine may use {path}: chmod o= {path}")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_encrypted)
     except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigurationError(f"{key} is not the key of the certificate {cert}") from None
         raise ConfigurationError(
             f"{cert} and {key} are not a certificate and its key in PEM: {error.reason}"
         ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{cert} or {key} cannot be read: {os_reason(error)}") from None
+    except EncryptedKey:
+        raise ConfigurationError(
+            f"{key} has a passphrase, which nobody could give at a start: write the key without it (openssl pkey)"
+        ) from None
     return "https"
+
+
+class EncryptedKey(Exception):
+    """A private key has a passphrase."""
+
+
+def _encrypted() -> str:
+    raise EncryptedKey
 
 
 def _shown(host: str) -> str:

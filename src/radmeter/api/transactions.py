@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import psycopg
 from psycopg import errors, sql
-from psycopg.pq import TransactionStatus
 
 from radmeter.api.callers import Caller
-from radmeter.api.pools import SET_PATH, ApiConnection, Pools
+from radmeter.api.connection import ApiConnection
+from radmeter.api.pools import SET_PATH, Pools
 from radmeter.api.problems import Problem, not_found, unavailable
 from radmeter.database.views import NotKnown
 
@@ -34,6 +34,8 @@ async def transaction(
 ) -> AsyncIterator[ApiConnection]:
     """Lend a connection in a transaction that reads, or writes, as the caller's role. It commits at the end.
 
+    It begins with the first statement.
+
     Raises
     ------
     Problem
@@ -44,12 +46,14 @@ async def transaction(
         _one_that_works(pools, first, writes=writes) as connection,
     ):
         try:
-            await connection.execute(_beginning(connection, caller, writes, seconds), prepare=False)
+            connection.opening = _beginning(connection, caller, writes, seconds)
             yield connection
-            await connection.execute("COMMIT", prepare=False)
+            if not connection.idle:
+                await connection.execute("COMMIT", prepare=False)
         except (psycopg.Error, NotKnown) as error:
             raise _problem(error, seconds) from error
         finally:
+            connection.opening = None
             await _rolled_back(connection)
 
 
@@ -96,7 +100,7 @@ def _beginning(connection: ApiConnection, caller: Caller, writes: bool, seconds:
 
 
 async def _rolled_back(connection: ApiConnection) -> None:
-    if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+    if not connection.closed and not connection.idle:
         try:
             await connection.execute("ROLLBACK", prepare=False)
         except psycopg.Error:

@@ -469,7 +469,7 @@ def emit_csv(rows: Iterable[Sequence[Any]], *, columns: Sequence[str]) -> None:
 def _csv_cell(value: Any, raw: bool) -> Any:
     if value is None or isinstance(value, NUMBERS):
         return plain(value)
-    text = str(value)
+    text = _words(value)
     return escaped(text) if raw else harmless(text)
 
 
@@ -531,7 +531,13 @@ def cell(name: str, value: Any) -> str:
         return "-"
     if isinstance(value, datetime.datetime):
         return times.to_the_second(value) if _given(WIDE) else times.shown(value)
-    return printable(str(value))
+    return printable(_words(value))
+
+
+def _words(value: Any) -> str:
+    """Return a value as text: what is in a list by commas."""
+    # A named tuple, such as a rate, has its own form.
+    return ", ".join(map(_words, value)) if type(value) in (list, tuple) else str(value)
 
 
 def plain(value: Any) -> Any:
@@ -542,7 +548,7 @@ def plain(value: Any) -> Any:
         return int(value) if value == value.to_integral_value() else str(value)
     if isinstance(value, datetime.datetime | datetime.date):
         return value.isoformat()
-    if isinstance(value, list):
+    if type(value) in (list, tuple):
         return [plain(each) for each in value]
     if isinstance(value, dict):
         return {name: plain(each) for name, each in value.items()}

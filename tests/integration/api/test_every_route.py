@@ -51,6 +51,8 @@ def path_of(route: Route, things: Mapping[str, str]) -> str:
 def ask(api: HttpServer, route: Route, things: Mapping[str, str], key: str | None) -> Response:
     path = f"/api/v1{path_of(route, things)}"
     headers = {"Idempotency-Key": str(uuid.uuid4())} if route.writes else {}
+    if route.if_match is not None:
+        headers["If-Match"] = "*"
     body = BODIES[route.path] if route.body is not None else None
     return api.request(route.method, path, key, body=body, headers=headers)
 

@@ -1,13 +1,14 @@
 """Keys: shown once, rotated with two at once, ended at once, slowed, and never in a log."""
 
 import re
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from support.commands import radmeter, refused, run
-from support.http_server import HttpServer, add_key
+from support.http_server import HttpServer, add_key, serving
 from support.logins import as_role, login_role
 from support.processes import until
 from support.servers import Connection
@@ -51,7 +52,11 @@ def test_a_noc_adds_keys_that_read_only(database: str, tenants: Connection) -> N
             assert "only a member of" in refused(mine, "keys", "add", "more", "--role", role)
         run(database, "keys", "add", "desk", "--role", "noc")
         assert "only a member of" in refused(mine, "keys", "rotate", "desk")
-        run(mine, "keys", "revoke", "desk", "--yes")
+        # Nobody is cut off by somebody who could not let them in again.
+        assert "only a member of" in refused(mine, "keys", "revoke", "desk", "--yes")
+        run(mine, "keys", "rotate", "screen")
+        run(mine, "keys", "revoke", "screen", "--yes")
+    run(database, "keys", "revoke", "desk", "--yes")
 
 
 def test_a_rotated_key_holds_beside_the_new_one(api: HttpServer, database: str, tenants: Connection) -> None:
@@ -66,6 +71,18 @@ def test_a_rotated_key_holds_beside_the_new_one(api: HttpServer, database: str, 
     run(database, "keys", "revoke", "portal", "--yes")
     until("all keys of the name have ended", lambda: api.get("/plans", third).status == 401, 30)
     assert api.get("/plans", old).status == 401
+
+
+def test_a_revoked_key_ends_within_a_second(api: HttpServer, tenants: Connection) -> None:
+    key = add_key(tenants, "lost", "reader")
+    assert api.get("/plans", key).status == 200
+    tenants.execute("UPDATE radmeter.api_keys SET revoked_at = now() WHERE name = 'lost'")
+    revoked = time.monotonic()
+    while (sent := time.monotonic()) < revoked + 30:
+        if api.get("/plans", key).status == 401:
+            return
+        assert sent < revoked + 1
+    raise AssertionError("it holds on")
 
 
 def test_a_key_ends_when_it_expires(api: HttpServer, tenants: Connection) -> None:
@@ -95,6 +112,24 @@ def test_an_address_that_tries_keys_is_slowed(api: HttpServer, tenants: Connecti
     assert int(answers[-1].headers["retry-after"]) >= 1
     # A key that is in use goes on.
     assert api.get("/plans", known).status == 200
+
+
+def test_an_address_of_ipv6_is_slowed_with_its_neighbours(
+    api_dsn: str, tenants: Connection, tmp_path: Path
+) -> None:
+    """A customer has a whole /64. The proxy says which address it is."""
+
+    def status(address: str, key: str) -> int:
+        return server.get("/plans", key, X_Forwarded_For=address).status
+
+    with serving(api_dsn, tmp_path, "--http-proxies", "127.0.0.1/32") as server:
+        answers = [status(f"2001:db8::{number:x}", made().text) for number in range(1, 30)]
+        assert (answers[0], answers[-1]) == (401, 429)
+        assert status("2001:db8:0:0:ffff::1", made().text) == 429
+        assert status("2001:db8:0:1::1", made().text) == 401
+        assert status("203.0.113.7", made().text) == 401
+        # The proxy itself is slowed for nobody else's keys.
+        assert server.get("/plans", made().text).status == 401
 
 
 def test_the_last_use_is_noted(api: HttpServer, tenants: Connection) -> None:

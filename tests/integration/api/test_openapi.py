@@ -1,6 +1,9 @@
 """The OpenAPI document: it is what is served, what the docs have, and what the server does."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,17 @@ from support.http_server import HttpServer
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "openapi.json"
 EXAMPLES = 6
+LONG = os.environ.get("RADMETER_LONG") == "1"
+# Of a run with every check there is.
+SECONDS = 50
+# What fits the document may be refused all the same: it is not as it was (412), or cannot be done (422). Without
+# If-Match the answer is 428.
+ACCEPTED = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "3xx", 401, 403, 404, 409, 412, 422, 429]
+[checks.missing_required_header]
+expected-statuses = [400, 401, 428]
+"""
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     checks.status_code_conformance,
@@ -71,3 +85,37 @@ def test_whatever_fits_the_document_is_answered_by_it(api: HttpServer, keys: Map
 
         check()
     assert asked > 60
+
+
+def all_can_be_told() -> dict[str, Any]:
+    """Return the document without parameters whose values no schema can tell: cursors, and the order of two days."""
+    document: dict[str, Any] = json.loads(DOCUMENT.read_text())
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation["parameters"] = [
+                each for each in operation["parameters"] if each["name"] not in ("cursor", "from")
+            ]
+    return document
+
+
+@pytest.mark.skipif(not LONG, reason="only with RADMETER_LONG=1")
+@pytest.mark.timeout(240, func_only=True)
+def test_every_check_of_schemathesis(api: HttpServer, keys: Mapping[str, str], tmp_path: Path) -> None:
+    """Requests that fit the document and requests that do not, for a minute, with every check."""
+    (tmp_path / "openapi.json").write_text(json.dumps(all_can_be_told()))
+    (tmp_path / "schemathesis.toml").write_text(ACCEPTED)
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("schemathesis"), "run", tmp_path / "openapi.json"),
+            *("--url", f"http://127.0.0.1:{api.port}", "--header", f"Authorization: Bearer {keys['noc']}"),
+            *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--continue-on-failure"),
+            *("--max-time", str(SECONDS), "--suppress-health-check", "all", "--warnings", "off"),
+            *("--request-timeout", "20", "--no-color"),
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-50_000:]
+    assert " 500 " not in api.text()

@@ -12,6 +12,7 @@ import pytest
 from support.commands import radmeter
 from support.http_server import HttpServer, serving
 from support.logins import as_role, login_role
+from support.processes import until
 from support.servers import Connection
 
 
@@ -19,14 +20,15 @@ from support.servers import Connection
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A certificate of 127.0.0.1, and its key."""
     cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=127.0.0.1",
-         "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True,
-        capture_output=True,
+    openssl(
+        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+        "-out", cert, "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
     )  # fmt: skip
     return cert, key
+
+
+def openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
 
 def test_tls_by_files(
@@ -56,12 +58,7 @@ def refused(dsn: str, state: Path, *arguments: str) -> str:
     return " ".join(done.errors.split())
 
 
-def test_mistakes_are_explained(
-    api_dsn: str, database: str, tenants: Connection, tmp_path: Path, certificate: tuple[Path, Path]
-) -> None:
-    cert, _ = certificate
-    assert "go together" in refused(api_dsn, tmp_path, "--http-tls-cert", str(cert))
-    assert "in PEM" in refused(api_dsn, tmp_path, "--http-tls-cert", str(cert), "--http-tls-key", str(cert))
+def test_mistakes_are_explained(api_dsn: str, database: str, tenants: Connection, tmp_path: Path) -> None:
     assert "127.0.0.1:8320" in refused(api_dsn, tmp_path, "--http-listen", "localhost")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -75,10 +72,43 @@ def test_mistakes_are_explained(
     assert "64 hexadecimal digits" in refused(api_dsn, tmp_path, "--http-listen", "127.0.0.1:0")
 
 
+def test_mistakes_with_certificates_are_explained(
+    api_dsn: str, tmp_path: Path, certificate: tuple[Path, Path]
+) -> None:
+    cert, key = certificate
+
+    def said(*files: Path) -> str:
+        names = ("--http-tls-cert", "--http-tls-key")
+        options = [part for pair in zip(names, map(str, files), strict=False) for part in pair]
+        return refused(api_dsn, tmp_path, *options)
+
+    assert "go together" in said(cert)
+    missing = tmp_path / "missing"
+    assert f"http_tls_cert: {missing} cannot be read: No such file" in said(missing, key)
+    assert f"http_tls_key: {missing} cannot be read: No such file" in said(cert, missing)
+    assert f"http_tls_key: {tmp_path} cannot be read: Is a directory" in said(cert, tmp_path)
+    other = tmp_path / "other.key"
+    openssl("genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-out", other)
+    assert f"{other} is not the key of the certificate {cert}" in said(cert, other)
+    wrapped = tmp_path / "wrapped.key"
+    openssl("pkey", "-in", key, "-aes256", "-passout", "pass:hunter2", "-out", wrapped)
+    assert f"{wrapped} has a passphrase" in said(cert, wrapped)
+    no_key = tmp_path / "no.key"
+    no_key.write_text("no key\n")
+    no_key.chmod(0o600)
+    assert f"{cert} and {no_key} are not a certificate and its key in PEM" in said(cert, no_key)
+    assert f"{no_key} and {key} are not a certificate and its key in PEM" in said(no_key, key)
+    key.chmod(0o644)
+    assert f"http_tls_key: everybody on this machine may use {key}: chmod o= {key}" in said(cert, key)
+
+
 def test_only_a_trusted_proxy_names_the_client(api_dsn: str, keys: Mapping[str, str], tmp_path: Path) -> None:
     def asked(server: HttpServer) -> str:
+        begins = len(server.text())
         server.get("/plans", keys["reader"], X_Forwarded_For="203.0.113.9, 198.51.100.7")
-        return server.text().splitlines()[-1]
+        # The line is written when the answer is on its way.
+        until("the request is in the log", lambda: "/api/v1/plans" in server.text()[begins:], 30)
+        return server.text()[begins:]
 
     with serving(api_dsn, tmp_path) as server:
         assert " 127.0.0.1 key=reader " in asked(server)

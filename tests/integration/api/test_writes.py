@@ -3,9 +3,12 @@
 import threading
 import uuid
 from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 from support.http_server import HttpServer, Response
+from support.processes import until
 from support.servers import Connection
 
 TOP_UP = "/api/v1/users/alice/top-ups"
@@ -18,6 +21,12 @@ def post(
     return api.request(
         "POST", path, key, body=body, headers={"Idempotency-Key": once or str(uuid.uuid4()), **given}
     )
+
+
+def waiting(connection: Connection) -> bool:
+    return connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    ).fetchone() != (0,)
 
 
 def top_ups(connection: Connection) -> int:
@@ -63,6 +72,60 @@ def test_many_at_once_are_one(api: HttpServer, keys: Mapping[str, str], tenants:
     assert top_ups(tenants) == 1
     assert {each.status for each in answers} <= {201, 409}
     assert 201 in {each.status for each in answers}
+
+
+def test_a_server_that_is_killed_in_the_middle_counts_nothing(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection, api_dsn: str, tmp_path: Path
+) -> None:
+    body = {"bytes": 11, "note": "by the API"}
+    lost: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            post(api, TOP_UP, keys["noc"], body, "cut off")
+        except (OSError, HTTPException) as error:
+            lost.append(error)
+
+    with tenants.transaction():
+        tenants.execute("LOCK TABLE public.top_ups IN ACCESS EXCLUSIVE MODE")
+        sender = threading.Thread(target=send)
+        sender.start()
+        until("the write waits for the lock", lambda: waiting(tenants), 30)
+        assert api.process is not None
+        api.process.kill()
+        api.process.wait()
+        api.process = None
+        sender.join()
+    assert len(lost) == 1
+    api.start(api_dsn, tmp_path)
+    # It may be under way yet, for all that the server knows. Two minutes later it cannot be.
+    early = post(api, TOP_UP, keys["noc"], body, "cut off")
+    assert (early.status, early.kind) == (409, "in-progress")
+    tenants.execute("UPDATE radmeter.api_requests SET started_at = started_at - interval '3 minutes'")
+    assert post(api, TOP_UP, keys["noc"], body, "cut off").status == 201
+    assert top_ups(tenants) == 1
+
+
+def test_a_write_that_was_begun_again_is_no_longer_the_first_ones(
+    keys: Mapping[str, str], tenants: Connection
+) -> None:
+    """The first stood still for minutes, such as a machine that was suspended. Its effect goes with its answer."""
+    begin = "SELECT state, started_at FROM radmeter.begin_request(%s, 'one', 'POST /x', sha256(''))"
+    end = "SELECT radmeter.end_request(%s, 'one', %s, %s, '')"
+    key = keys["noc"].split("_")[1]
+    first = tenants.execute(begin.encode(), (key,)).fetchone()
+    assert first is not None
+    assert tenants.execute(begin.encode(), (key,)).fetchone() == ("running", None)
+    tenants.execute("UPDATE radmeter.api_requests SET started_at = started_at - interval '3 minutes'")
+    second = tenants.execute(begin.encode(), (key,)).fetchone()
+    assert second is not None
+    assert (first[0], second[0]) == ("new", "new")
+    assert tenants.execute(end.encode(), (key, first[1], 200)).fetchone() == (False,)
+    # Nor can it set the second one's free.
+    assert tenants.execute(end.encode(), (key, first[1], None)).fetchone() == (False,)
+    assert tenants.execute(end.encode(), (key, second[1], 200)).fetchone() == (True,)
+    assert tenants.execute(end.encode(), (key, second[1], 200)).fetchone() == (False,)
+    assert tenants.execute(begin.encode(), (key,)).fetchone() == ("done", None)
 
 
 def test_what_is_refused_may_be_tried_again(
@@ -111,8 +174,31 @@ def test_a_discovered_router_is_claimed_as_it_was_read(
     claimed = post(api, path, keys["noc"], {"name": "lobby 9"}, If_Match=seen)
     assert claimed.status == 200, claimed
     assert (claimed.json()["name"], claimed.json()["status"]) == ("lobby 9", "active")
-    again = post(api, path, keys["noc"], {"name": "lobby 9"})
+    again = post(api, path, keys["noc"], {"name": "lobby 9"}, If_Match="*")
     assert (again.status, again.kind) == (422, "refused")
+
+
+def test_nothing_is_claimed_unseen(api: HttpServer, keys: Mapping[str, str], tenants: Connection) -> None:
+    tenants.execute(
+        "INSERT INTO routers (id, name, mac, status) VALUES (900, 'new', '02:00:00:00:cc:09', 'discovered')"
+    )
+    path = "/api/v1/routers/900/claim"
+    unseen = post(api, path, keys["noc"], {"name": "lobby 9"}, "one")
+    assert (unseen.status, unseen.kind) == (428, "if-match-missing")
+    for tag in ('W/"1"', '"1", "2"', "x"):
+        other = post(api, path, keys["noc"], {"name": "lobby 9"}, "one", If_Match=tag)
+        assert (other.status, other.kind) == (412, "changed"), tag
+    assert post(api, path, keys["noc"], {"name": "lobby 9"}, "one", If_Match="*").status == 200
+    # The answer to the same request comes again, although the router has changed by it.
+    assert post(api, path, keys["noc"], {"name": "lobby 9"}, "one", If_Match="*").status == 200
+
+
+def test_what_only_adds_takes_no_if_match(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    answer = post(api, TOP_UP, keys["noc"], {"bytes": 5, "note": "by the API"}, If_Match='"1"')
+    assert (answer.status, answer.kind) == (400, "bad-request")
+    assert top_ups(tenants) == 0
 
 
 def test_sessions_are_asked_to_end(api: HttpServer, keys: Mapping[str, str], tenants: Connection) -> None:

@@ -6,7 +6,7 @@ import resource
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from support.servers import Connection
 LISTENERS = 1000 if os.environ.get("RADMETER_LONG") else 200
 # Of the server's process for each listener: its connection, its tasks, its queue.
 LISTENER_BYTES = 150_000
+# Connections to the database, for reading and for writing.
+POOL = 10
 
 
 class Stream:
@@ -115,12 +117,13 @@ def test_many_listeners_cost_little_and_leave_nothing(pages: HttpServer, keys: M
     status = Path(f"/proc/{pages.process.pid}/status")
     with closing(Stream(pages, keys["reader"])) as first:
         first.until(b"event: figures")
-        before = _resident(status)
+        before, connections = _resident(status), _connections(pages.process.pid)
         with ExitStack() as stack:
             streams = [stack.enter_context(closing(Stream(pages, keys["reader"]))) for _ in range(LISTENERS)]
             for each in streams:
                 each.until(b"event: figures")
             with_all = _resident(status)
+            assert _connections(pages.process.pid) >= connections + LISTENERS
             assert with_all - before < LISTENERS * LISTENER_BYTES, (before, with_all)
             # Nobody reads any more: what is not taken is dropped, and memory stays.
             first.received = b""
@@ -128,9 +131,21 @@ def test_many_listeners_cost_little_and_leave_nothing(pages: HttpServer, keys: M
                 first.received = b""
                 first.until(b"event: figures")
             assert _resident(status) < with_all + LISTENERS * 20_000
+        pid = pages.process.pid
+        # The pool may have opened connections to the database meanwhile.
+        until("all listeners are gone", lambda: _connections(pid) <= connections + POOL, 60)
         first.received = b""
         first.until(b"event: figures")
     print(f"{LISTENERS} listeners: {(with_all - before) / LISTENERS:.0f} bytes each")
+
+
+def _connections(pid: int) -> int:
+    """Return how many sockets a process has open."""
+    found = 0
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found += str(each.readlink()).startswith("socket:")
+    return found
 
 
 def _resident(status: Path) -> int:

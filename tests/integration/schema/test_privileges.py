@@ -263,8 +263,8 @@ TAKES_TEXT = {
         "SELECT name FROM radmeter.find_key(%(text)s)",
         "SELECT radmeter.note_keys_used(ARRAY[%(text)s::text])",
         "SELECT radmeter.begin_request(%(text)s, %(text)s, %(text)s, sha256('x'))",
-        "SELECT radmeter.end_request(%(text)s, %(text)s, 200, '')",
-        "SELECT radmeter.end_request(%(text)s, %(text)s, NULL, NULL)",
+        "SELECT radmeter.end_request(%(text)s, %(text)s, now(), 200, '')",
+        "SELECT radmeter.end_request(%(text)s, %(text)s, now(), NULL, NULL)",
     ),
     "radmeter_login": (
         "SELECT count(*) FROM radmeter.authorize(%(text)s, %(text)s, %(text)s, %(text)s, %(text)s, %(text)s)",

@@ -133,3 +133,17 @@ def test_reading_does_not_make_a_database(tmp_path: Path) -> None:
 def test_a_server_of_the_operators_is_used_as_given() -> None:
     with common.existing_database(Settings.load({"RADMETER_DSN": "host=db.example"})) as dsn:
         assert dsn == "host=db.example"
+
+
+@pytest.mark.parametrize(("output_format", "expected"), [
+    ("json", '"two": [\n      "a",\n      1\n    ],'),
+    ("csv", 'two,none\n"a, 1",\n'),
+    ("table", "a, 1"),
+])  # fmt: skip
+def test_several_values_are_no_text_of_python(
+    capsys: pytest.CaptureFixture[str], output_format: str, expected: str
+) -> None:
+    common.emit([{"two": ("a", 1), "none": ()}], output_format, columns=("two", "none"))
+    shown = capsys.readouterr().out
+    assert expected in shown
+    assert "(" not in shown

@@ -1,9 +1,11 @@
 """The pages as a part of the server: which address shows what, and what forms do."""
 
+import gzip
 import mimetypes
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -16,15 +18,28 @@ from starlette.routing import BaseRoute, Route
 
 from radmeter.api.access import Access
 from radmeter.api.callers import Caller
+from radmeter.api.connection import ApiConnection
+from radmeter.api.encoding import takes_gzip
 from radmeter.api.hub import Hub
 from radmeter.api.noc import host
 from radmeter.api.noc.examining import Examiner
+from radmeter.api.noc.host_journal import HostJournal
 from radmeter.api.noc.logins import PAGE_RATE, PAGE_RATE_SECONDS, Logins, Visit
-from radmeter.api.noc.page import HEADERS, THEMES, Page, home, own_path, page_of, problem_page, rendered
+from radmeter.api.noc.page import (
+    HEADERS,
+    THEMES,
+    Page,
+    home,
+    own_path,
+    packed,
+    page_of,
+    problem_page,
+    rendered,
+)
 from radmeter.api.noc.templating import STATIC, static_path, zone
 from radmeter.api.noc.views import Views
-from radmeter.api.pools import ApiConnection, Pools
-from radmeter.api.problems import Problem, bad_request, not_found
+from radmeter.api.pools import Pools
+from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, not_found
 from radmeter.api.reads import alerts
 from radmeter.api.route import OPERATORS
 from radmeter.api.transactions import transaction
@@ -68,7 +83,7 @@ class Pages:
         self._access = access
         self._hub = hub
         self._read_dsn = read_dsn
-        self._views = Views(pools, hub, examiner, key)
+        self._views = Views(pools, hub, examiner, HostJournal(read_dsn, settings.journal), key)
         self.logins = Logins(settings, access, key)
 
     def routes(self) -> list[BaseRoute]:
@@ -129,6 +144,9 @@ class Pages:
         self, name: str, roles: frozenset[str], read: Callable[[Request, Caller], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
+            return packed(request, await page_for(request))
+
+        async def page_for(request: Request) -> Response:
             visit, page = await self._begin(request)
             try:
                 if visit.caller is None:
@@ -240,7 +258,8 @@ class Pages:
         visit, _ = await self._begin(request)
         if visit.caller is None or visit.caller.role not in OPERATORS:
             return Response("", 401 if visit.caller is None else 403, HEADERS)
-        return Response(msgspec.json.encode({"items": self._hub.history}), 200, HEADERS, "application/json")
+        content = msgspec.json.encode({"items": self._hub.history})
+        return packed(request, Response(content, 200, HEADERS, "application/json"))
 
     async def _statement(self, request: Request) -> Response:
         visit, page = await self._begin(request)
@@ -336,16 +355,27 @@ async def _disconnect(request: Request, connection: ApiConnection, form: Mapping
 async def _static(request: Request) -> Response:
     name: str = request.path_params["name"]
     parts = name.split("/")
-    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
-        return Response("", 404)
-    file = STATIC.joinpath(*parts)
-    if not file.is_file():
-        return Response("", 404)
-    content = file.read_bytes()
+    try:
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+            raise FileNotFoundError
+        content, small = _content(name)
+    except OSError:
+        # It is nowhere, a directory, or longer than a name can be.
+        return Response(not_found().body(), 404, {"cache-control": "no-store"}, MEDIA_TYPE)
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     # Under another version than that of the file it would be kept for a year, too.
     fresh = static_path(name).split("/")[2] == request.path_params["version"]
-    return Response(content, 200, STATIC_HEADERS if fresh else {"cache-control": "no-store"}, media_type)
+    headers = dict(STATIC_HEADERS if fresh else {"cache-control": "no-store"}) | {"vary": "Accept-Encoding"}
+    if takes_gzip(request.headers.get("accept-encoding", "")):
+        return Response(small, 200, {**headers, "content-encoding": "gzip"}, media_type)
+    return Response(content, 200, headers, media_type)
+
+
+@lru_cache(maxsize=64)
+def _content(name: str) -> tuple[bytes, bytes]:
+    """Return a file, as it is and compressed."""
+    content = STATIC.joinpath(*name.split("/")).read_bytes()
+    return content, gzip.compress(content, mtime=0)
 
 
 async def _form(request: Request) -> dict[str, str]:

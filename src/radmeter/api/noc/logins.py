@@ -99,8 +99,13 @@ class Logins:
             self._set(request, response, VISIT, visit.number, LOGIN_SECONDS)
 
     def token(self, visit: Visit) -> str:
-        """Return the token of the forms of a page. Another login makes it invalid."""
-        return self._forms.sign(visit.number.encode(), _who(visit).encode()).hex()
+        """Return the token of the forms of a page. Another login makes it invalid.
+
+        It is written under a random mask: pages are compressed, and whoever can make a browser load them and sees their
+        sizes could else guess a text that is in all of them (BREACH).
+        """
+        mask = secrets.token_bytes(SIGNATURE_BYTES)
+        return (mask + _masked(self._forms.sign(visit.number.encode(), _who(visit).encode()), mask)).hex()
 
     def check_form(self, request: Request, visit: Visit, form: Mapping[str, str]) -> None:
         """Check that a form comes from a page of ours.
@@ -120,6 +125,7 @@ class Logins:
             given = bytes.fromhex(form.get("csrf", ""))
         except ValueError:
             given = b""
+        given = _masked(given[SIGNATURE_BYTES:], given[:SIGNATURE_BYTES])
         if (
             foreign
             or visit.is_new
@@ -196,6 +202,13 @@ class Logins:
             if problem.status == 401:
                 return None
             raise
+
+
+def _masked(text: bytes, mask: bytes) -> bytes:
+    """Return octets under a mask, or without it; none if the two are not of the same length."""
+    if len(text) != len(mask):
+        return b""
+    return bytes(one ^ other for one, other in zip(text, mask, strict=True))
 
 
 def _who(visit: Visit) -> str:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from radmeter.api.callers import Caller
+from radmeter.api.encoding import GZIP_FROM_BYTES, compressed, takes_gzip
 from radmeter.api.noc.logins import Logins, Visit
 from radmeter.api.noc.templating import environment, zone
 from radmeter.api.problems import Problem
@@ -25,7 +26,7 @@ HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "referrer-policy": "same-origin",
     "cache-control": "no-store",
-    "vary": "Cookie",
+    "vary": "Cookie, Accept-Encoding",
 }
 THEMES = ("dark", "light")
 LONGEST_BACK = 2000
@@ -74,6 +75,11 @@ class Page:
     query: str = ""
     said: str = ""
     said_kind: str = ""
+
+    @property
+    def place(self) -> str:
+        """The path of the page, also for a part of it that is loaded again."""
+        return self.back.partition("?")[0]
 
     @property
     def zones(self) -> list[str]:
@@ -133,6 +139,15 @@ def rendered(name: str, page: Page, values: Mapping[str, Any], status: int = 200
     """Return a page."""
     text = environment().get_template(name).render(page=page, **values)
     return Response(text, status, dict(HEADERS), "text/html")
+
+
+def packed(request: Request, answer: Response) -> Response:
+    """Compress an answer for a browser that takes it. Secrets in a page are masked (`Logins.token`)."""
+    if len(answer.body) >= GZIP_FROM_BYTES and takes_gzip(request.headers.get("accept-encoding", "")):
+        answer.body = compressed(bytes(answer.body))
+        answer.headers["content-encoding"] = "gzip"
+        answer.headers["content-length"] = str(len(answer.body))
+    return answer
 
 
 def problem_page(page: Page, problem: Problem) -> Response:

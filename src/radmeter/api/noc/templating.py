@@ -33,11 +33,13 @@ def environment() -> Environment:
         "shown": _shown,
         "size": units.human_bytes,
         "number": _number,
+        "counted": units.counted,
         "duration": units.duration,
         "ago": _ago,
         "iso": _iso,
         "clock": pass_context(_clock),
         "full": pass_context(_full),
+        "abbreviation": pass_context(_abbreviation),
     }
     made.globals |= {"static": static_path, "version": __version__}
     return made
@@ -101,6 +103,11 @@ def _clock(context: Context, at: datetime) -> str:
 
 def _full(context: Context, at: datetime) -> str:
     return f"{at.astimezone(_zone(context)):%Y-%m-%d %H:%M:%S %z}"
+
+
+def _abbreviation(context: Context, at: datetime) -> str:
+    """Return the short name of the page's zone at a moment: it is beside each time."""
+    return at.astimezone(_zone(context)).tzname() or ""
 
 
 def _ago(at: datetime, now: datetime) -> str:

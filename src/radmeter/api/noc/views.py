@@ -7,13 +7,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from radmeter.api.callers import Caller
+from radmeter.api.connection import ApiConnection
 from radmeter.api.cursors import Cursors
 from radmeter.api.hub import Hub
 from radmeter.api.listing import Row, rows
 from radmeter.api.noc.cached import Cached
 from radmeter.api.noc.examining import Examiner, in_short
+from radmeter.api.noc.host_journal import HostJournal
 from radmeter.api.noc.templating import chart
-from radmeter.api.pools import ApiConnection, Pools
+from radmeter.api.pools import Pools
 from radmeter.api.problems import bad_request, not_found
 from radmeter.api.reads import alerts, finding, over, pipeline, states
 from radmeter.api.transactions import transaction
@@ -22,7 +24,7 @@ from radmeter.quotas.over import STATUSES
 from radmeter.usage.sessions import sessions_query
 
 # What all viewers share for a moment.
-SHARED_SECONDS, LATE_SECONDS, COUNTED_SECONDS = 2.0, 10.0, 5.0
+SHARED_SECONDS, LATE_SECONDS, COUNTED_SECONDS, JOURNAL_SECONDS = 2.0, 10.0, 5.0, 5.0
 LATE_TIMEOUT = 10
 SHORT, FINDINGS, PAGE = 10, 5, 50
 DAYS = 31
@@ -46,10 +48,11 @@ Query = Mapping[str, str]
 class Views:
     """Reads what the pages show."""
 
-    def __init__(self, pools: Pools, hub: Hub, examiner: Examiner, key: bytes) -> None:
+    def __init__(self, pools: Pools, hub: Hub, examiner: Examiner, journal: HostJournal, key: bytes) -> None:
         self._pools = pools
         self._hub = hub
         self._examiner = examiner
+        self._journal = journal
         self._cached = Cached()
         self._cursors = Cursors(key)
 
@@ -75,11 +78,17 @@ class Views:
             return await self.doctor(full=False)
 
         async def read() -> Any:
+            if name == "pipeline":
+                journal, fault = await self._cached.get("journal", JOURNAL_SECONDS, self._read_journal)
+                async with transaction(self._pools, _reader()) as connection:
+                    found = await pipeline.pipeline(connection)
+                return {**found, "journal": journal, "journal_fault": fault}
             late = await self.late() if name in ("routers", "sites") else []
             async with transaction(self._pools, _reader()) as connection:
                 return await self._read_part(connection, name, late)
 
-        return await self._cached.get(f"part {name}", SHARED_SECONDS, read)
+        # Not what was read before a router fell silent.
+        return await self._cached.get(("part", name, self._hub.version), SHARED_SECONDS, read)
 
     async def _read_part(self, connection: ApiConnection, name: str, late: Sequence[int]) -> Any:
         if name == "routers":
@@ -90,10 +99,11 @@ class Views:
             return {"rows": sites}
         if name == "alerts":
             return {"rows": await alerts.open_alerts(connection, SHORT), "next": None, "first": None}
-        if name == "quotas":
-            users, _ = await over.users_over(connection, limit=SHORT)
-            return {"rows": users}
-        return {**await pipeline.pipeline(connection), "journal_words": ""}
+        users, _ = await over.users_over(connection, limit=SHORT)
+        return {"rows": users}
+
+    async def _read_journal(self) -> tuple[Any, str | None]:
+        return await asyncio.to_thread(self._journal.read)
 
     async def late(self) -> list[int]:
         """Return the routers that are late."""
@@ -102,17 +112,20 @@ class Views:
             async with transaction(self._pools, _reader(), seconds=LATE_TIMEOUT) as connection:
                 return await states.late_routers(connection)
 
-        return list(await self._cached.get("late", LATE_SECONDS, read))
+        known = self._hub.late
+        return known if known is not None else list(await self._cached.get("late", LATE_SECONDS, read))
 
     async def counts(self) -> Row:
         """Return how many routers are in each state."""
+        if self._hub.counts is not None:
+            return self._hub.counts
         late = await self.late()
 
         async def read() -> Row:
             async with transaction(self._pools, _reader()) as connection:
                 return await states.counts(connection, late)
 
-        return dict(await self._cached.get("counts", COUNTED_SECONDS, read))
+        return dict(await self._cached.get(("counts", self._hub.version), COUNTED_SECONDS, read))
 
     async def doctor(self, *, full: bool) -> Row:
         """Return doctor's findings: all of them, or those that somebody has to do something about."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
-from radmeter.api.pools import ApiConnection
 from radmeter.units import counted, duration
 
 _LIST = """
@@ -16,7 +16,7 @@ _OPEN = f"{_LIST} AND resolved_at IS NULL"
 # The ids of those open follow the time at which they fired.
 _OPEN_FIRST = f"""
 SELECT * FROM ({_OPEN}) AS alert
-ORDER BY acked_at IS NOT NULL, muted, severity <> 'critical', id DESC LIMIT %(most)s"""  # noqa: S608  # a constant
+ORDER BY acked_at IS NOT NULL, muted, array_position('{{critical,warning,info}}', severity), id DESC LIMIT %(most)s"""  # noqa: S608  # a constant
 COUNT = """
 SELECT count(*) AS alerts, coalesce(max(id), 0) AS newest FROM radmeter.alert_list
 WHERE resolved_at IS NULL AND folded_into IS NULL AND acked_at IS NULL AND muted_until IS NULL"""

@@ -2,8 +2,8 @@
 
 import ipaddress
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
-from radmeter.api.pools import ApiConnection
 from radmeter.packet.router_key import normal_mac
 from radmeter.usage.sessions import SESSIONS
 

@@ -6,8 +6,8 @@ from datetime import date, datetime
 from msgspec import Struct
 
 from radmeter.api.blocking import in_thread
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Listing, Order, Row, reader, rows
-from radmeter.api.pools import ApiConnection
 from radmeter.api.problems import Problem, not_found
 from radmeter.api.route import Bytes
 from radmeter.billing.issued_files import BadFile, IssuedFiles, Key

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
-from radmeter.api.pools import ApiConnection
 from radmeter.quotas.over import STATUSES
 
 _STATES = """

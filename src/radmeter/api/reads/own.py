@@ -6,8 +6,8 @@ Row-level security leaves the tenant's own rows. No query names a tenant but for
 from collections.abc import Sequence
 from datetime import date
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
-from radmeter.api.pools import ApiConnection
 from radmeter.usage.forecast import WEEKS
 
 _TENANT = """

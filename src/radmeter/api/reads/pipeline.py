@@ -1,7 +1,7 @@
 """How far packets have come: journals, lag, rejected packets, gaps, requests to routers."""
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
-from radmeter.api.pools import ApiConnection
 from radmeter.usage import ingest_state
 
 # How long the latest batch of each journal had waited. A journal from which nothing came lately has no lag.
@@ -18,12 +18,12 @@ WHERE open ORDER BY found_at DESC, id DESC LIMIT 50"""
 
 async def pipeline(connection: ApiConnection) -> Row:
     """Return the figures of the pipeline."""
-    (totals,) = await rows(connection, ingest_state.TOTALS)
+    (rejected,) = await rows(connection, "SELECT count(*) AS packets FROM public.rejected_packet")
     (requests,) = await rows(connection, ingest_state.REQUESTS)
     (lag,) = await rows(connection, LAG)
     nodes = await rows(connection, ingest_state.NODES)
     return {
-        "totals": totals,
+        "rejected_packets": rejected["packets"],
         "requests": requests,
         "lag_seconds": lag["lag_seconds"],
         # Of what was read again there is no journal.

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Listing, Order, reader, rows
-from radmeter.api.pools import ApiConnection
 from radmeter.api.problems import not_found
 from radmeter.api.route import Bytes
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Listing, Order, reader, rows
-from radmeter.api.pools import ApiConnection
 from radmeter.api.problems import Problem, not_found
 from radmeter.api.route import Bytes
 from radmeter.usage.sessions import ARCHIVED

@@ -5,11 +5,11 @@ at by the jobs only when it could be silent. So the few routers that have missed
 through the open sessions, which `late_routers` makes for all pages together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
-from radmeter.api.pools import ApiConnection
 
 STATES = ("silent", "late", "discovered", "fresh", "idle")
 # A packet may be late by half an interim: routers spread their interims, and packets are sent again.
@@ -19,6 +19,7 @@ FROM (SELECT router_id, max(arrived_at) AS arrived_at FROM public.radacct
       WHERE acctstoptime IS NULL AND router_id IS NOT NULL GROUP BY router_id) AS session
 JOIN radmeter.router_watch AS watch ON watch.router_id = session.router_id AND watch.phase = 'ok'
 JOIN public.routers AS router ON router.id = session.router_id
+    AND router.status = 'active' AND router.merged_into IS NULL
 WHERE session.arrived_at < now() - coalesce(watch.interim, router.interim_interval) * interval '1.5 seconds'"""
 
 _CLASSES = """
@@ -27,13 +28,22 @@ SELECT router.id, router.site, router.name, router.mac, router.nas_identifier, r
        class.class,
        -- Among silent routers the latest comes first: the others are known.
        CASE WHEN class.class = 0 THEN -(extract(epoch FROM watch.since) * 1000000)::bigint ELSE 0 END AS rank
-FROM public.routers AS router
+FROM {source}
 LEFT JOIN radmeter.router_watch AS watch ON watch.router_id = router.id
 CROSS JOIN LATERAL (SELECT CASE WHEN router.status = 'discovered' THEN 2
                                 WHEN watch.phase IN ('pending', 'firing') THEN 0
                                 WHEN watch.phase = 'clearing' OR router.id = ANY (%(late)s::bigint[]) THEN 1
                                 WHEN watch.phase = 'ok' THEN 3 ELSE 4 END AS class) AS class
 WHERE router.status IN ('active', 'discovered') AND router.merged_into IS NULL"""
+_ALL = "public.routers AS router"
+# The routers that may be in trouble, by indexes: few, however many there are. OFFSET 0: row by row.
+_TROUBLE = """(SELECT router_id FROM radmeter.router_watch WHERE phase IN ('pending', 'firing', 'clearing')
+    UNION SELECT unnest(%(late)s::bigint[])
+    UNION SELECT id FROM public.routers WHERE coalesce(merged_status, status) = 'discovered') AS few (id)
+CROSS JOIN LATERAL (SELECT * FROM public.routers WHERE routers.id = few.id OFFSET 0) AS router"""
+# All routers of the sites of those.
+_OF_TROUBLE = f"""(SELECT DISTINCT router.site FROM {_TROUBLE} WHERE router.site IS NOT NULL) AS few (site)
+CROSS JOIN LATERAL (SELECT * FROM public.routers WHERE routers.site = few.site OFFSET 0) AS router"""  # noqa: S608  # constants
 
 # What is shown of a page's routers is read for those alone.
 _SHOWN = """
@@ -56,7 +66,7 @@ ORDER BY page.class, page.rank, page.id"""
 _LIST = f"""
 WITH page AS MATERIALIZED (
     SELECT * FROM ({_CLASSES} {{filters}}) AS found {{after}}
-    ORDER BY class, rank, id LIMIT %(most)s)
+    ORDER BY {{order}} LIMIT %(most)s)
 {_SHOWN}"""  # noqa: S608  # constants
 
 _CONTAINS = """
@@ -64,11 +74,38 @@ AND (router.name ILIKE %(like)s OR router.site ILIKE %(like)s OR router.nas_iden
      OR host(router.ip_address) LIKE %(like)s OR router.mac = %(mac)s::macaddr
      OR router.mac::text LIKE lower(%(like)s))"""
 
-COUNTS = f"""
-SELECT count(*) FILTER (WHERE class = 0) AS silent, count(*) FILTER (WHERE class = 1) AS late,
-       count(*) FILTER (WHERE class = 2) AS discovered, count(*) FILTER (WHERE class = 3) AS fresh,
-       count(*) FILTER (WHERE class = 4) AS idle
-FROM ({_CLASSES}) AS found"""  # noqa: S608  # constants
+# All routers in their order: those in trouble, and then two lists in the order of a key, of which no more is read than
+# is shown. "class, rank, id" would sort all of them.
+_PARTS = (
+    ((0, 1, 2), _TROUBLE, "", "class, rank, id"),
+    (
+        (3,),
+        _ALL,
+        "AND router.status = 'active' AND watch.phase = 'ok' AND router.id <> ALL (%(late)s::bigint[])",
+        "id",
+    ),
+    ((4,), _ALL, "AND router.status = 'active' AND (watch.phase IS NULL OR watch.phase = 'idle')", "id"),
+)
+_BY_CLASS = "WHERE (class, rank, id) > (%(key_0)s::integer, %(key_1)s::bigint, %(key_2)s::bigint)"
+_BY_ID = "WHERE id > %(key_2)s::bigint"
+
+# How many routers are silent, and what is another value when one becomes so or is heard again. By the index.
+SILENT = """
+SELECT count(*) FILTER (WHERE watch.phase <> 'clearing' AND router.status = 'active') AS silent,
+       concat(count(*) FILTER (WHERE watch.phase = 'clearing'), ' ', max(watch.since)) AS moved
+FROM radmeter.router_watch AS watch JOIN public.routers AS router ON router.id = watch.router_id
+WHERE watch.phase IN ('pending', 'firing', 'clearing') AND router.merged_into IS NULL"""
+
+_COUNTS = """
+SELECT silent, clearing, heard, idle, discovered
+FROM (SELECT count(*) FILTER (WHERE watch.phase IN ('pending', 'firing')) AS silent,
+             count(*) FILTER (WHERE watch.phase = 'clearing') AS clearing,
+             count(*) FILTER (WHERE watch.phase = 'ok') AS heard,
+             count(*) FILTER (WHERE coalesce(watch.phase, 'idle') = 'idle') AS idle
+      FROM public.routers AS router LEFT JOIN radmeter.router_watch AS watch ON watch.router_id = router.id
+      WHERE router.status = 'active' AND router.merged_into IS NULL) AS active
+CROSS JOIN (SELECT count(*) AS discovered FROM public.routers
+            WHERE coalesce(merged_status, status) = 'discovered' AND merged_into IS NULL) AS others"""
 
 _SITES = f"""
 SELECT * FROM (
@@ -86,6 +123,8 @@ SELECT * FROM (
 TICKED = "SELECT extract(epoch FROM now() - ticked_at)::float8 AS seconds FROM radmeter.alert_state"
 SLOWEST_JOBS_SECONDS = 120
 
+# Down, silent, late.
+WORST_SITE = 2
 _SITE_STATES = ("down", "silent", "late", "fresh", "idle")
 
 
@@ -116,12 +155,10 @@ async def routers(
     text, mac
         What the name, site, address or MAC contains; the MAC in normal form, if the text is one.
     """
-    filters, values = "", {"late": list(late), "most": limit + 1, "mac": mac, "like": f"%{_literal(text)}%"}
-    if state is not None:
-        filters += " AND class.class = %(class)s"
-        values["class"] = STATES.index(state)
-    if in_trouble:
-        filters += " AND class.class < 3"
+    values = {"late": list(late), "most": limit + 1, "mac": mac, "like": f"%{_literal(text)}%"}
+    if after is not None:
+        values |= {f"key_{number}": each for number, each in enumerate(after)}
+    filters = ""
     if site is not None:
         filters += " AND router.site = %(site)s"
         values["site"] = site
@@ -130,11 +167,22 @@ async def routers(
         values["id"] = router_id
     if text:
         filters += _CONTAINS
-    where = ""
-    if after is not None:
-        where = "WHERE (class, rank, id) > (%(key_0)s::integer, %(key_1)s::bigint, %(key_2)s::bigint)"
-        values |= {f"key_{number}": each for number, each in enumerate(after)}
-    found = await rows(connection, _LIST.format(filters=filters, after=where), values)
+    wanted = STATES.index(state) if state is not None else None
+    if filters:
+        if wanted is not None:
+            filters += f" AND class.class = {wanted}"
+        parts = [(_ALL, filters, _BY_CLASS if after is not None else "", "class, rank, id")]
+    else:
+        parts = list(_parts(wanted, int(after[0] or 0) if after is not None else None))
+        if in_trouble:
+            parts = parts[:1]
+    found: list[Row] = []
+    for source, filters, where, order in parts:
+        values["most"] = limit + 1 - len(found)
+        query = _LIST.format(source=source, filters=filters, after=where, order=order)
+        found += await rows(connection, query, values)
+        if len(found) > limit:
+            break
     for row in found:
         row["state"] = STATES[row["class"]]
     more = len(found) > limit
@@ -142,10 +190,29 @@ async def routers(
     return found, [str(found[-1][name]) for name in ("class", "rank", "router_id")] if more else None
 
 
+def _parts(wanted: int | None, after: int | None) -> Iterator[tuple[str, str, str, str]]:
+    """Return the parts of the list of all routers, or of those of a class, from the class of a key on."""
+    for classes, source, filters, order in _PARTS:
+        if (wanted is not None and wanted not in classes) or (after is not None and after > classes[-1]):
+            continue
+        where = ""
+        if after is not None and after in classes:
+            where = _BY_CLASS if order != "id" else _BY_ID
+        if wanted is not None and len(classes) > 1:
+            filters += f" AND class.class = {wanted}"
+        yield source, filters, where, order
+
+
 async def counts(connection: ApiConnection, late: Sequence[int]) -> Row:
     """Return how many routers are in each state."""
-    (row,) = await rows(connection, COUNTS, {"late": list(late)})
-    return row
+    (row,) = await rows(connection, _COUNTS)
+    return {
+        "silent": row["silent"],
+        "late": row["clearing"] + len(late),
+        "discovered": row["discovered"],
+        "fresh": max(0, row["heard"] - len(late)),
+        "idle": row["idle"],
+    }
 
 
 async def sites(
@@ -163,7 +230,12 @@ async def sites(
     if after is not None:
         where = "WHERE (rank, site) > (%(key_0)s::integer, %(key_1)s::text)"
         values |= {f"key_{number}": each for number, each in enumerate(after)}
-    found = await rows(connection, _SITES.format(filters=filters, after=where), values)
+    # Those in trouble come first: if there are enough of them, the others need not be counted.
+    found: list[Row] = []
+    if not text and (after is None or int(after[0] or 0) <= WORST_SITE):
+        found = await rows(connection, _SITES.format(source=_OF_TROUBLE, filters="", after=where), values)
+    if len(found) <= limit or found[-1]["rank"] > WORST_SITE:
+        found = await rows(connection, _SITES.format(source=_ALL, filters=filters, after=where), values)
     for row in found:
         row["state"] = _SITE_STATES[row["rank"]]
         row["words"] = f"{row['silent']} silent" if row["state"] == "silent" else row["state"]

@@ -4,8 +4,8 @@ from datetime import date, datetime
 
 from msgspec import Struct
 
-from radmeter.api.listing import exact, rows
-from radmeter.api.pools import ApiConnection
+from radmeter.api.connection import ApiConnection
+from radmeter.api.listing import exact, rows, several
 from radmeter.api.problems import not_found
 from radmeter.api.route import Bytes
 
@@ -82,8 +82,11 @@ async def user_usage(connection: ApiConnection, name: str, periods: int, *, role
         The caller's: an accountant may not look for sessions, and a tenant may not ask for the state of a quota.
     """
     values = {"name": name, "most": periods}
-    (known,) = await rows(connection, KNOWN, values)
-    counted = await rows(connection, COUNTED, values)
+    questions = [(KNOWN, values), (COUNTED, values)]
+    if role != "tenant":
+        # Without a plan it has no rows.
+        questions.append((STATE, values))
+    (known,), counted, *states = await several(connection, *questions, last=True)
     has_rows = counted or known["is_subscriber"]
     # Who has only sessions without octets is a user, too.
     if not has_rows and (role in ("billing", "tenant") or not await rows(connection, HAS_SESSION, values)):
@@ -94,9 +97,7 @@ async def user_usage(connection: ApiConnection, name: str, periods: int, *, role
         nothing = {"bytes_in": 0, "bytes_out": 0, "bytes_total": 0, "last_updated": None}
         current = _period({"period_start": known["period_start"], **nothing})
         items = sorted([current, *items], key=lambda each: each.period_start, reverse=True)[:periods]
-    state = {}
-    if known["plan"] is not None and role != "tenant":
-        state = next(iter(await rows(connection, STATE, values)), {})
+    state = states[0][0] if states and states[0] else {}
     return UserUsage(
         username=name,
         period_start=current.period_start,

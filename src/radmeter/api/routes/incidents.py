@@ -68,6 +68,7 @@ ROUTES = (
         body=Acknowledge,
         reply=IncidentItem,
         writes=True,
+        if_match="optional",
         summary="Note that a person knows of an incident, and why nothing more is done about it",
     ),
 )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from radmeter.api.listing import Listing, rows
-from radmeter.api.problems import bad_request
+from radmeter.api.problems import Problem
 from radmeter.api.reads import routers as read
 from radmeter.api.reads.routers import RouterDay, RouterItem
 from radmeter.api.route import EVERYBODY, NOC, Call, ListQuery, Reply, Route, Text
@@ -79,7 +79,7 @@ async def claim(call: Call) -> Reply:
         "timezone": given.timezone,
     }
     if all(value is None for name, value in values.items() if name != "id"):
-        raise bad_request("body: give at least one value, such as name")
+        raise Problem(422, "refused", "give at least one value, such as name")
     await rows(call.connection, CLAIM, values)
     return Reply(content=await read.router(call.connection, call.id()))
 
@@ -123,6 +123,8 @@ ROUTES = (
         body=Claim,
         reply=RouterItem,
         writes=True,
+        # Its values come from packets, and may have changed since somebody looked at them.
+        if_match="needed",
         summary="Make a discovered router an active one",
     ),
 )

@@ -42,7 +42,7 @@
   }
 
   // Charts
-  const KEPT_SECONDS = 900;
+  const KEPT_SECONDS = 900, LEAST_SECONDS = 180;
   const charts = [];
   const zone = () => document.body.dataset.zone;
   function inZone(seconds) {
@@ -50,11 +50,12 @@
     // A zone that this browser does not know must not cost the chart.
     try { return uPlot.tzDate(at, zone()); } catch (error) { return at; }
   }
-  const clock = (seconds) => {
+  function clock(seconds, given = { timeZoneName: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" }) {
     if (seconds == null) return "–";
     const at = new Date(seconds * 1000);
-    try { return at.toLocaleTimeString("en-GB", { timeZone: zone() }); } catch (error) { return at.toISOString().slice(11, 19); }
-  };
+    try { return at.toLocaleTimeString("en-GB", { timeZone: zone(), ...given }); } catch (error) { return at.toISOString().slice(11, 19) + " UTC"; }
+  }
+  const minute = (seconds) => clock(seconds, { hour: "2-digit", minute: "2-digit" });
   function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
   class Chart {
     constructor(place) {
@@ -72,11 +73,12 @@
       const axis = { stroke: colour("--quiet"), font: small, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
       const rem = parseFloat(font);
       this.plot = new uPlot({
-        ...this.room(), tzDate: inZone, padding: [rem * 0.6, rem * 0.4, 0, 0],
+        ...this.room(), tzDate: inZone, padding: [rem * 0.6, rem * 1.4, 0, 0],
         cursor: { points: { size: 7 }, drag: { x: false, y: false } },
-        scales: { y: { range: (_, low, high) => [Math.min(0, low || 0), Math.max(1, (high || 0) * 1.1)] } },
+        // From the first reading on, but never less than some minutes.
+        scales: { x: { range: (_, low, high) => { const end = high || Date.now() / 1000; return [Math.min(low || end, end - LEAST_SECONDS), end]; } }, y: { range: (_, low, high) => [Math.min(0, low || 0), Math.max(1, (high || 0) * 1.1)] } },
         axes: [
-          { ...axis, size: rem * 2.2, space: rem * 6, values: (_, ticks) => ticks.map(clock) },
+          { ...axis, size: rem * 2.2, space: rem * 4, incrs: [60, 120, 300], values: (_, ticks) => ticks.map(minute) },
           { ...axis, size: rem * 5.6, values: (_, ticks) => ticks.map((value) => this.as(value)) },
         ],
         series: [
@@ -193,6 +195,11 @@
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+  });
+  // A part that is loaded again takes no choice away that somebody makes in it.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const active = document.activeElement;
+    if (event.target !== active && /^(SELECT|INPUT)$/.test(active.tagName) && event.target.contains(active)) event.preventDefault();
   });
   // A login that has ended, or an error: htmx shows the page, not a piece of it.
   document.addEventListener("htmx:beforeSwap", (event) => {
