@@ -82,7 +82,7 @@ UPDATE radmeter.alerts AS alert SET announced_at = %(at)s, hold_until = NULL
 WHERE alert.id = ANY (ARRAY(
     SELECT id FROM radmeter.alerts AS open
     WHERE announced_at IS NULL AND resolved_at IS NULL AND folded_into IS NULL
-      AND (hold_until IS NULL OR hold_until <= %(at)s)
+      AND coalesce(hold_until, '-infinity'::timestamptz) <= %(at)s
       AND (webhooks OR mail_to <> '{}')
       AND radmeter.muted_until(open.rule, open.router_id, open.site, open.username, %(at)s) IS NULL
     ORDER BY id LIMIT %(most)s))

@@ -62,16 +62,15 @@ def went_down(
     """
     opening.hold(look.connection, {name: hold_until(look, name, found) for name, found in decisions.items()})
     down = [name for name, found in decisions.items() if found.verdict == "down"]
+    heard: dict[str, datetime] = {}
+    for watch in watches:
+        if watch.site is not None and watch.phase == "firing" and watch.heard_at is not None:
+            heard[watch.site] = max(watch.heard_at, heard.get(watch.site, watch.heard_at))
     holding = []
     for name in down:
         rule = look.site_rule(name)
         if rule is not None and name not in known:
-            heard = [
-                watch.heard_at
-                for watch in watches
-                if watch.site == name and watch.phase == "firing" and watch.heard_at is not None
-            ]
-            holding.append(Condition(rule, f"site:{name}", True, max(heard, default=look.at)))
+            holding.append(Condition(rule, f"site:{name}", True, heard.get(name, look.at)))
     conditions.watch(look, holding)
     opening.fold(look.connection, down)
 

@@ -10,8 +10,8 @@ from support.network import Network
 from radmeter.alerts.rules import DEFAULTS
 
 LONG = bool(os.environ.get("RADMETER_LONG"))
-# 10,000 routers for a day with --long; else 300 for some hours.
-ROUTERS, HOURS, INTERVAL, EVERY = (10_000, 24, 900, 15.0) if LONG else (300, 5, 300, 15.0)
+# 10,000 routers for a day with --long (20 minutes); else 200 for two hours.
+ROUTERS, HOURS, INTERVAL, EVERY = (10_000, 24, 900, 15.0) if LONG else (200, 2, 300, 15.0)
 OF_A_SITE = 10
 # Two arrivals, a minute of tolerance, and the looks.
 BACK = 2 * INTERVAL + 60 + 2 * EVERY

@@ -160,6 +160,18 @@ def test_discovered_and_retired_routers_are_not_watched(network: Network) -> Non
     assert network.told()[1:] == [Told(network.told()[1].at, "resolved", "old")]
 
 
+def test_a_router_that_is_silent_again_is_another_alert(network: Network) -> None:
+    network.add("lobby", interval=60)
+    network.run(200)
+    for _ in range(2):
+        network.silence("lobby")
+        network.run(250)
+        network.restore("lobby")
+        network.run(300)
+    assert [each.what for each in network.told()] == ["firing", "resolved"] * 2
+    assert network.connection.execute("SELECT count(*) FROM radmeter.alerts").fetchall() == [(2,)]
+
+
 def test_without_a_known_interval_nothing_is_silent(network: Network) -> None:
     network.add("lobby", interval=60, announced=False)
     network.run(20)

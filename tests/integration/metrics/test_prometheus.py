@@ -25,10 +25,19 @@ from radmeter.metrics.prometheus import METRICS, Exposition, of_host
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.writer import JournalWriter
 
-ROUTER = "02-00-00-00-00-01"
+ROUTER, OTHER = "02-00-00-00-00-01", "02-00-00-00-00-02"
 SCRAPES = 6
 SECONDS = 120.0
 RULES = yaml.safe_load((DEPLOY / "prometheus" / "radmeter.rules.yml").read_text())["groups"][0]["rules"]
+# What is 0 although all else happens: nothing is wrong with this host, and no shipper runs.
+WELL = {
+    "radmeter_clock_skew_seconds",
+    "radmeter_figures_failures_total",
+    "radmeter_invoice_drafts",
+    "radmeter_journal_shipped",
+    "radmeter_journal_unreadable_segments",
+    "radmeter_wal_archive_failures_total",
+}
 PGBACKREST = """#!/bin/sh
 echo '[{"name": "radmeter", "db": [{"id": 1, "system-id": 7}], "backup": [{"label": "20261121-023004F",
         "error": false, "database": {"id": 1}, "timestamp": {"stop": 1795000000}}]}]'
@@ -57,7 +66,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         journal = directory / "journal"
         prepare(database, journal)
         writer = stack.enter_context(closing(JournalWriter(journal, sync="interval")))
-        source = Source(database, journal=journal, routers=10, backups=True, cached_seconds=0.2)
+        source = Source(database, journal=journal, routers=1, backups=True, cached_seconds=0.2)
         stack.callback(source.close)
         source.read()
         figures = stack.enter_context(served(Exposition(source.read)))
@@ -90,8 +99,10 @@ def prepare(database: str, journal: Path) -> None:
     shutil.copy(newest, journal / files.SHIPPED / "segment-00000000000000000001.log")
     with Packets(database) as packets:
         packets.add("Start", "s0", User_Name="alice", Called_Station_Id=ROUTER)
+        packets.add("Start", "s2", User_Name="carol", Called_Station_Id=OTHER)
     for command in (
-        ("routers", "claim", "#1", "--name", "lobby"),
+        ("routers", "claim", ROUTER, "--name", "lobby"),
+        ("routers", "claim", OTHER, "--name", "gate"),
         ("plans", "add", "small", "--quota", "5kB"),
         ("users", "add", "alice", "--plan", "small", "--password", "x"),
         ("verify",),
@@ -129,6 +140,19 @@ def prepare(database: str, journal: Path) -> None:
     finally:
         stop.set()
         jobs.join()
+    with psycopg.connect(database, autocommit=True) as connection:
+        for statement in (
+            # Two hours ago, by a clock that is wrong.
+            """UPDATE public.radacct SET arrived_at = now() - interval '2 hours', clock_skew_seconds = 2000000
+               WHERE username = 'carol'""",
+            """INSERT INTO radmeter.router_coa_state (router_id, silent_since)
+               SELECT id, now() FROM public.routers WHERE name = 'gate'""",
+            """INSERT INTO radmeter.webhook (url, events, secret)
+               VALUES ('https://example.org/', ARRAY['quota.over'], 'sealed')""",
+            "UPDATE public.user_quota_usage SET bytes_in = bytes_in + 1",
+        ):
+            connection.execute(statement.encode())
+    assert radmeter(database, "verify").exit_code == 1
 
 
 def go_on(database: str, turn: int) -> None:
@@ -151,7 +175,14 @@ def go_on(database: str, turn: int) -> None:
             )
     with psycopg.connect(database, autocommit=True) as connection:
         good = packet(1, "Start", "odd", User_Name="alice", Called_Station_Id=ROUTER)
-        ingest(connection, "radius2", [{**good, "seq": turn, "status": "Nonsense"}])
+        ingest(connection, "radius2", [{**good, "seq": 2 * turn, "status": "Nonsense"}])
+        ingest(
+            connection,
+            "radius2",
+            [{"seq": 2 * turn + 1, "received_us": good["received_us"], "ignored": True}],
+        )
+        # Alice is over her quota by now.
+        connection.execute("SELECT FROM radmeter.authorize(%s, '', '', '', '', '')", (b"alice".hex(),))
         connection.execute(
             """INSERT INTO radmeter.disconnect_queue
                    (radacctid, username, act, reason, state, sent_at, answered_at, ended_at)
@@ -169,6 +200,16 @@ def test_every_metric_is_there(prometheus: Prometheus) -> None:
     assert missing == []
 
 
+def test_what_has_happened_is_more_than_zero(prometheus: Prometheus) -> None:
+    """A metric that is always there, and always 0, would say nothing. These are 0 because all is well."""
+    zero = set()
+    for metric in METRICS:
+        name = metric.name + ("_sum" if metric.kind == "histogram" else "")
+        if not prometheus.query(f"{name} != 0"):
+            zero.add(metric.name)
+    assert not zero ^ WELL, " ".join(sorted(zero ^ WELL))
+
+
 def test_every_query_of_a_dashboard_returns_rows(prometheus: Prometheus) -> None:
     empty = []
     for path in sorted((DEPLOY / "grafana" / "dashboards" / "radmeter").glob("*.json")):
@@ -177,6 +218,19 @@ def test_every_query_of_a_dashboard_returns_rows(prometheus: Prometheus) -> None
                 if not prometheus.query(target["expr"].replace("$router", ".*")):
                     empty.append((path.stem, panel["title"], target["expr"]))
     assert empty == []
+
+
+def test_every_variable_of_a_dashboard_has_values(prometheus: Prometheus) -> None:
+    asked = []
+    for path in sorted((DEPLOY / "grafana" / "dashboards" / "radmeter").glob("*.json")):
+        for variable in json.loads(path.read_text())["templating"]["list"]:
+            if variable["type"] == "query":
+                found = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"])
+                assert found, variable
+                rows = prometheus.query(found[1])
+                assert [row for row in rows if row["metric"].get(found[2])], variable
+                asked.append(variable["name"])
+    assert asked == ["router"]
 
 
 def test_every_rule_is_evaluated_without_error(prometheus: Prometheus) -> None:

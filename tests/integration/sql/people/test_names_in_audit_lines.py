@@ -23,7 +23,7 @@ OTHERS = {
         credit_note currency days days_of_dropped_sessions deliveries documents drafts events expires_at
         finished first first_seq first_used_at from from_at gross host id ids incident input input_octets
         into invoice invoice_id invoice_number invoices ip_address issuer keep_mac kind last last_id last_seq
-        limit line mac months mute name nas_identifier net new_plan node old_id operator outcome output
+        limit line mac mails months mute name nas_identifier net new_plan node old_id operator outcome output
         output_octets packets partition password password_stored_as passwords period period_start plan
         plan_id plausible_mbit_per_second price pseudonym radacctid radacctids rate_count rate_seconds realm
         received_us record records removed renamed_in_turn renew requested requests retired role router
@@ -55,6 +55,7 @@ ROWS = {
     "backfill_leave": {"v_ids[1:1000]"},
     "add_webhook": {"p_events"},
     "end_deliveries": {"v_changed"},
+    "retry_mails": {"v_retried"},
     "revoke_key": {"v_ids"},
 }
 ROW_TABLES = (

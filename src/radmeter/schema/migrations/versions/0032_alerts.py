@@ -145,7 +145,7 @@ CREATE TABLE radmeter.alerts (
 CREATE UNIQUE INDEX alerts_open_idx ON radmeter.alerts
     (rule, (coalesce(router_id, 0)), (CASE WHEN router_id IS NULL THEN coalesce(site, '') ELSE '' END),
      (coalesce(username, '')), (coalesce(notice_id, 0))) WHERE resolved_at IS NULL;
-CREATE INDEX alerts_to_announce_idx ON radmeter.alerts (id)
+CREATE INDEX alerts_to_announce_idx ON radmeter.alerts ((coalesce(hold_until, '-infinity'::timestamptz)))
     WHERE announced_at IS NULL AND resolved_at IS NULL AND folded_into IS NULL;
 CREATE INDEX alerts_folded_into_idx ON radmeter.alerts (folded_into) WHERE folded_into IS NOT NULL;
 CREATE INDEX alerts_router_id_idx ON radmeter.alerts (router_id) WHERE resolved_at IS NULL;
