@@ -174,10 +174,8 @@ class Source:
         found, journal_fault = None, None
         if self._journal is not None:
             try:
-                found = journal_figures.read(
-                    self._journal, self._connection if database is not None else None
-                )
-            except RadmeterError as error:
+                found = journal_figures.read(self._journal, self._reading() if database is not None else None)
+            except (RadmeterError, OSError) as error:
                 journal_fault = str(error)
         return Figures(
             database=database,
@@ -207,7 +205,8 @@ class Source:
             self._disconnect()
             raise
 
-    def _run(self) -> Row:
+    def _reading(self) -> Connection:
+        """Return the connection, in a transaction that may read. Raises StoreError."""
         with explained_errors("radmeter_reader"):
             connection = self._connected()
             connection.execute(BEFORE.encode())
@@ -215,6 +214,11 @@ class Source:
                 connection.execute(
                     psycopg.sql.SQL("SET LOCAL ROLE {}").format(psycopg.sql.Identifier(self._role))
                 )
+        return connection
+
+    def _run(self) -> Row:
+        connection = self._reading()
+        with explained_errors("radmeter_reader"):
             query = FIGURES.replace("{statements}", self._statements)
             row = connection.execute(
                 query.encode(),

@@ -346,5 +346,6 @@ def test_the_journal_of_the_host_is_in_the_page_of_the_pipeline(
         page = visitor.get("/pipeline").body.decode()
         assert "3 records to be shipped" in page
         assert "nothing ships it" in page
+        assert b"\nradmeter_journal_records 3.0" in server.request("GET", "/metrics").body
         ship(tmp_path / "journal", database)
         until("it is shipped", lambda: b"0 records to be shipped" in visitor.get("/pipeline").body, 30)
