@@ -139,6 +139,8 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         if type(value) is int:
             return b"%d" % value
         if type(value) is str:
+            if "\0" in value:
+                raise psycopg.DataError("PostgreSQL's text has no NUL")  # libpq would end the text there
             return bytes(Escaping(self.pgconn).escape_literal(value.encode()))
         return sql.Literal(value).as_bytes(self)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Any
 
 import psycopg
@@ -88,6 +89,38 @@ def test_values_stay_values(api_dsn: str, pooled: bool, value: str | None) -> No
                 assert await rows(connection, query, values) == [
                     {"text": value, "rest": 7 % number, "numbers": [1, -2]}
                 ]
+
+    within(api_dsn, work)
+
+
+def test_values_have_types_as_they_have_elsewhere(api_dsn: str) -> None:
+    """A value whose type the server guesses from its place would make `date - %(days)s` a number of days."""
+    query = "SELECT date '2026-03-31' - %(days)s AS day, date '2026-03-31' - %(begin)s AS days, %(number)s + 1 AS more"
+
+    async def work(pools: Pools) -> None:
+        async with transaction(pools, READER) as connection:
+            for number in (1, 2**40, 1, 2**70):
+                values: dict[str, Any] = {"days": 30, "begin": date(2026, 3, 1), "number": number}
+                assert await rows(connection, query, values) == [
+                    {"day": date(2026, 3, 1), "days": 30, "more": number + 1}
+                ]
+            with pytest.raises(psycopg.DataError, match="NUL"):
+                await rows(connection, "SELECT %(text)s::text AS text", {"text": "alice\0bob"})
+
+    within(api_dsn, work)
+
+
+def test_a_rollback_leaves_the_prepared_statements(api_dsn: str) -> None:
+    async def work(pools: Pools) -> None:
+        async with transaction(pools, READER) as connection:
+            assert (await rows(connection, WHO))[0]["who"] == "radmeter_reader"
+            for _ in range(10):  # so often that psycopg would prepare it
+                await connection.execute("SELECT %s::text", ("a",))
+        with pytest.raises(Problem, match="division by zero"):
+            async with transaction(pools, READER) as connection:
+                await connection.execute("SELECT 1 / %s", (0,))
+        async with transaction(pools, READER) as connection:
+            assert (await rows(connection, WHO))[0]["who"] == "radmeter_reader"
 
     within(api_dsn, work)
 
