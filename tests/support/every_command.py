@@ -73,7 +73,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "alerts mutes": (),
     "alerts unmute": ("1",),
     "alerts mails": (),
-    "alerts retry": ("1",),
+    "alerts retry": ("--all",),
     "alerts rules": (),
     "alerts check": (),
     "webhooks list": (),
