@@ -63,8 +63,8 @@ WAITING_FILES = (
 )
 
 # Here each test runs on one version of PostgreSQL, and each version has half of the tests: what they are about depends
-# little on it. All functions run on each version in integration/sql, and what counts in counting and ingest: all but the
-# long random histories.
+# little on it. All functions run on each version in integration/sql, and so does what counts, in counting and ingest,
+# but for the long random histories.
 ONE_VERSION = (
     *(
         f"integration/{room}/"
