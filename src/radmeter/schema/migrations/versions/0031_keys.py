@@ -11,7 +11,7 @@ down_revision = "0030"
 branch_labels = None
 depends_on = None
 
-locks: dict[str, str] = {}
+locks = {"radmeter.tenants": "SHARE ROW EXCLUSIVE"}
 
 KEYS = """
 CREATE TABLE radmeter.api_keys (

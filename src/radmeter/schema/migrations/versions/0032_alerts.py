@@ -236,9 +236,9 @@ SELECT reason, slot FROM unnest(ARRAY['over', 'time', 'expired', 'suspended', 's
 
 
 def upgrade() -> None:
-    """Create the tables."""
-    op.execute(SITES)
-    op.execute(WATCHED)
+    """Create the tables. Those that refer to no router come first: they lock nothing that others use."""
     op.execute(ALERTS)
     op.execute(MAILS)
     op.execute(LOGINS)
+    op.execute(SITES)
+    op.execute(WATCHED)
