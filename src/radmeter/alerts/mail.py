@@ -4,6 +4,7 @@ import smtplib
 import ssl
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -103,8 +104,14 @@ def send(
         The file with the password, or that of the certificates, cannot be read.
     """
     try:
-        with _connected(mail, seconds) as server:
+        server = _connected(mail, seconds)
+        try:
             refused = server.send_message(message, mail.sender, list(recipients))
+            # It has the mail. Whatever it says to a farewell, the mail must not be sent again.
+            with suppress(smtplib.SMTPException, OSError):
+                server.quit()
+        finally:
+            server.close()
     except smtplib.SMTPRecipientsRefused as error:
         raise NotSent(f"{mail.host} port {mail.port} refused {_refused(error.recipients)}") from None
     except smtplib.SMTPResponseException as error:

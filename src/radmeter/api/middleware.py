@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -100,5 +101,10 @@ class Around:
 def shown(scope: Scope) -> str:
     """Return a request's path for a log, without what is a key or looks like one. Parameters are left out."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    text = printable(hidden(raw.partition(b"?")[0].decode("latin-1")))
+    path = raw.partition(b"?")[0].decode("latin-1")
+    # A key may be written with %5F, and that in turn with %255F.
+    plain = path
+    while (once := unquote(plain)) != plain:
+        plain = once
+    text = printable(path if hidden(plain) == plain else hidden(plain))
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + ".."

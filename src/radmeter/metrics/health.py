@@ -15,11 +15,6 @@ class Fault(NamedTuple):
     text: str
 
 
-def alive() -> bool:
-    """Return true: a program that can answer is alive. The database is not asked."""
-    return True
-
-
 def faults(figures: Figures, *, lag_seconds: float = LAG_SECONDS) -> list[Fault]:
     """Return why it is not ready; nothing if it is.
 

@@ -100,6 +100,11 @@ def test_the_example_for_nginx(
         page = client.getresponse()
         page.read()
         assert (page.status, str(page.headers["location"]).partition("?")[0]) == (303, "/login")
+        # A browser sends the cookies over TLS only.
+        client.request("GET", "/login")
+        login = client.getresponse()
+        login.read()
+        assert "; Secure" in str(login.headers["set-cookie"])
         # Metrics are for this machine, which is not who asks.
         client.request("GET", "/metrics")
         assert client.getresponse().read().find(b"radmeter_") == -1

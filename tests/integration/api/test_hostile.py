@@ -58,6 +58,7 @@ PATHS = (
     "/static/x/%2e%2e/%2e%2e/etc/passwd",
     f"/static/x/{'a' * 5000}",
     "/static/x/a%00b",
+    "/routers/" + "9" * 4400,
     "/api/v1%2frouters",
     "//api/v1/routers",
     "/api/v1/routers%2f201",

@@ -63,9 +63,5 @@ def test_a_journal_that_cannot_be_read(database: str, tmp_path: Path) -> None:
     assert about(Source(database, journal=tmp_path)) == ["journal"]
 
 
-def test_alive_asks_nobody() -> None:
-    assert health.alive()
-
-
 def test_nothing_known_is_a_fault_of_the_database() -> None:
     assert about(Source(None)) == ["database"]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -334,6 +335,52 @@ def test_pages_are_compressed_and_their_tokens_are_not_the_same_twice(
         assert visitor.post("/preferences", {"csrf": token, "zone": "UTC"}).status == 303
     for token in (one[:64], one[:64] + other[64:], "00" * 64, one[:-2], one + "00"):
         assert visitor.post("/preferences", {"csrf": token, "zone": "UTC"}).status == 403, token
+
+
+def test_a_host_keeps_the_days_of_a_router_that_changed_hands(
+    pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["tenant:Hotel Adler"])
+
+    def tiles() -> list[str]:
+        page = visitor.get("/site").body.decode()
+        return re.findall(r"\d[\d.]* \w*iB", page.partition('class="tiles')[2].partition("</section>")[0])
+
+    before = tiles()
+    assert before
+    # From tomorrow on, router 1 is another one's. Its days until then are still those of the hotel.
+    scene.execute(
+        """INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id)
+           SELECT 1, (now() AT TIME ZONE 'UTC')::date + 2, 102;
+           UPDATE public.routers SET tenant_id = 102 WHERE id = 1"""
+    )
+    assert tiles()[0] == before[0]
+    page = visitor.get("/site?after=999999").body.decode()
+    first = visitor.get("/site").body.decode()
+    counted = [re.search(r"(\d+) open sessions?", each) for each in (first, page)]
+    assert counted[0] is not None
+    assert counted[1] is not None
+    assert counted[0][1] == counted[1][1] != "0"
+
+
+def test_many_statements_at_once_hold_few_connections(
+    pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["tenant:Hotel Adler"])
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    most = 0
+    with ThreadPoolExecutor(40) as people:
+        asked = [people.submit(visitor.get, "/site/statements/2020-01.html") for _ in range(60)]
+        while not all(each.done() for each in asked):
+            row = scene.execute(count).fetchone()
+            assert row is not None
+            most = max(most, int(row[0]))
+    assert {each.result().status for each in asked} == {404, 503}
+    # Both pools, the figures, doctor, this test, and two statements.
+    assert most <= 8 + 2 + 3 + 2
+    assert "Traceback" not in pages.text()
 
 
 def test_the_journal_of_the_host_is_in_the_page_of_the_pipeline(

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -40,7 +41,7 @@ from radmeter.api.noc.page import (
 from radmeter.api.noc.templating import STATIC, static_path, zone
 from radmeter.api.noc.views import Views
 from radmeter.api.pools import Pools
-from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, not_found
+from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, not_found, unavailable
 from radmeter.api.reads import alerts
 from radmeter.api.route import OPERATORS
 from radmeter.api.transactions import transaction
@@ -59,6 +60,26 @@ PARTS = {
     "pipeline": "pipeline",
     "doctor": "doctor",
 }
+# A number of an address: what fits into the database's bigint, and a digit more.
+NUMBER_DIGITS = 20
+# Statements that are made at once, and those that wait for it.
+STATEMENTS_AT_ONCE, STATEMENTS_WAITING = 2, 20
+
+
+class _Number(Convertor[int]):
+    """A number in an address. starlette's own takes any length, and Python refuses thousands of digits."""
+
+    regex = f"[0-9]{{1,{NUMBER_DIGITS}}}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("number", _Number())
+
 Done = Callable[[Request, ApiConnection, Mapping[str, str]], Awaitable[str]]
 
 
@@ -85,6 +106,8 @@ class Pages:
         self._access = access
         self._hub = hub
         self._read_dsn = read_dsn
+        self._statements = asyncio.Semaphore(STATEMENTS_AT_ONCE)
+        self._waiting = 0
         self._views = Views(pools, hub, examiner, HostJournal(read_dsn, settings.journal), key)
         self.logins = Logins(settings, access, key)
 
@@ -94,8 +117,11 @@ class Pages:
         noc: dict[str, tuple[str, Callable[[Request, Caller], Awaitable[Any]]]] = {
             "/": ("overview.html", lambda request, caller: views.overview(caller)),
             "/routers": ("routers.html", lambda request, caller: views.routers(caller, _query(request))),
-            "/routers/{id:int}": ("router.html", lambda request, caller: views.router(caller, _id(request))),
-            "/routers/{id:int}/now": (
+            "/routers/{id:number}": (
+                "router.html",
+                lambda request, caller: views.router(caller, _id(request)),
+            ),
+            "/routers/{id:number}/now": (
                 "parts/router_now.html",
                 lambda request, caller: views.router_now(caller, _id(request)),
             ),
@@ -116,7 +142,7 @@ class Pages:
         }
         tenant: dict[str, tuple[str, Callable[[Request, Caller], Awaitable[Any]]]] = {
             "/site": ("site.html", self._site),
-            "/site/routers/{id:int}": (
+            "/site/routers/{id:number}": (
                 "site_router.html",
                 lambda request, caller: host.router(self._pools, caller, _id(request)),
             ),
@@ -130,11 +156,13 @@ class Pages:
             Route("/logout", self._log_out, methods=["POST"]),
             Route("/preferences", self._prefer, methods=["POST"]),
             Route(
-                "/alerts/{id:int}/acknowledge", self._write(_acknowledge, "acknowledged"), methods=["POST"]
+                "/alerts/{id:number}/acknowledge", self._write(_acknowledge, "acknowledged"), methods=["POST"]
             ),
-            Route("/alerts/{id:int}/mute", self._write(_mute, "muted"), methods=["POST"]),
-            Route("/routers/{id:int}/claim", self._write(_claim, "claimed"), methods=["POST"]),
-            Route("/sessions/{id:int}/disconnect", self._write(_disconnect, "disconnect"), methods=["POST"]),
+            Route("/alerts/{id:number}/mute", self._write(_mute, "muted"), methods=["POST"]),
+            Route("/routers/{id:number}/claim", self._write(_claim, "claimed"), methods=["POST"]),
+            Route(
+                "/sessions/{id:number}/disconnect", self._write(_disconnect, "disconnect"), methods=["POST"]
+            ),
             Route("/static/{version}/{name:path}", _static),
         ]
 
@@ -274,14 +302,23 @@ class Pages:
             if kind not in host.MEDIA_TYPES:
                 raise not_found()
             self._take(visit.caller)
-            content, name, media_type = await run_in_threadpool(
-                host.statement, self._read_dsn, visit.caller, month, kind
-            )
+            content, name, media_type = await self._made(visit.caller, month, kind)
         except Problem as problem:
             return problem_page(page, problem)
         # A statement is a document with styles of its own: it is downloaded, never shown within our origin.
         disposition = f"attachment; filename*=UTF-8''{quote(name)}"
         return Response(content, 200, {**HEADERS, "content-disposition": disposition}, media_type)
+
+    async def _made(self, caller: Caller, month: str, kind: str) -> tuple[bytes, str, str]:
+        """Make a statement. Few at once: each has a connection of its own, and takes a processor."""
+        if self._waiting >= STATEMENTS_WAITING:
+            raise unavailable("too many statements are asked for at once: try again", 5)
+        self._waiting += 1
+        try:
+            async with self._statements:
+                return await run_in_threadpool(host.statement, self._read_dsn, caller, month, kind)
+        finally:
+            self._waiting -= 1
 
     def _write(self, do: Done, said: str) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers a form: it does what it says as the role of who looks, and shows the page again."""

@@ -40,7 +40,7 @@ async def overview(pools: Pools, caller: Caller, after: int) -> Row:
         first = today.replace(day=1)
         history = await own.days(connection, min(first, today - timedelta(days=own.HISTORY_DAYS)))
         routers, more = await own.routers(connection, first, after=after, limit=PAGE)
-        count = await own.router_count(connection)
+        counts = await own.counts(connection)
         documents = await own.documents(connection)
     counted = {row["usage_date"]: row for row in history}
     days = [
@@ -63,8 +63,8 @@ async def overview(pools: Pools, caller: Caller, after: int) -> Row:
         "today": sums.get(today, 0),
         "forecast": expected,
         "forecast_words": words,
-        "routers_count": count,
-        "open_sessions": sum(row["open_sessions"] for row in routers),
+        "routers_count": counts["routers"],
+        "open_sessions": counts["open_sessions"],
         "routers": routers,
         "next": f"/site?after={routers[-1]['router_id']}" if more else None,
         "days": days,

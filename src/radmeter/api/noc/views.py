@@ -1,7 +1,7 @@
 """The pages of the NOC. Each reads in one transaction, as the role of who looks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -371,6 +371,3 @@ def _text(query: Query, name: str = "q") -> str:
 def _path(path: str, filters: Query, *, keep_empty: bool = False) -> str:
     given = {name: value for name, value in filters.items() if value or keep_empty}
     return path + (f"?{urlencode(given)}" if given else "")
-
-
-Read = Callable[[Caller], Awaitable[Row]]

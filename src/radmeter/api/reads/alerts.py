@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from radmeter.alerts.wording import WHAT
 from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
 from radmeter.units import counted, duration
@@ -65,9 +66,8 @@ def words(kind: str, detail: Mapping[str, Any], folded: int = 0) -> str:
     said = {
         "router_silent": "is silent",
         "site_down": "is down: all of its routers are silent",
-        "spike": "uses far more than usual",
         "quota": "is at a quota limit",
-    }.get(kind, kind.replace("_", " "))
+    }.get(kind) or WHAT.get(kind, kind.replace("_", " "))
     if isinstance(detail.get("interim_seconds"), int | float):
         said += f" (interims every {duration(detail['interim_seconds'])})"
     if folded:

@@ -15,7 +15,7 @@ SELECT tenant.name, tenant.timezone, tenant.currency, (now() AT TIME ZONE tenant
 FROM radmeter.tenants AS tenant WHERE tenant.id = (SELECT radmeter.current_tenant())"""
 _DAYS = """
 SELECT usage_date, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out FROM public.router_daily_usage
-WHERE usage_date >= %(first)s AND router_id IN (SELECT id FROM public.routers)
+WHERE usage_date >= %(first)s
 GROUP BY usage_date ORDER BY usage_date"""
 _ROUTERS = """
 SELECT router.id AS router_id, router.site, zone.name AS timezone,
@@ -37,14 +37,15 @@ CROSS JOIN LATERAL (
 WHERE router.merged_into IS NULL AND router.status <> 'retired' AND router.id > %(after)s
   AND router.tenant_id = (SELECT radmeter.current_tenant())"""
 _COUNT = """
-SELECT count(*) AS routers FROM public.routers
+SELECT count(*) AS routers, (SELECT count(*) FROM radmeter.tenant_sessions WHERE acctstoptime IS NULL) AS open_sessions
+FROM public.routers
 WHERE merged_into IS NULL AND status <> 'retired' AND tenant_id = (SELECT radmeter.current_tenant())"""
 _ROUTER_DAYS = """
 SELECT usage_date, bytes_in, bytes_out FROM public.router_daily_usage
 WHERE router_id = %(router)s AND usage_date >= %(first)s ORDER BY usage_date"""
 _DOCUMENTS = """
-SELECT to_char(period_start, 'YYYY-MM') AS month, string_agg(amount::text || ' ' || currency, ',
-       ' ORDER BY id) AS amounts
+SELECT to_char(period_start, 'YYYY-MM') AS month,
+       string_agg(amount::text || ' ' || currency, ', ' ORDER BY id) AS amounts
 FROM public.invoices WHERE tenant_id = (SELECT radmeter.current_tenant()) AND username IS NULL
 GROUP BY 1 ORDER BY 1 DESC LIMIT 36"""
 
@@ -56,7 +57,7 @@ async def tenant(connection: ApiConnection) -> Row | None:
 
 
 async def days(connection: ApiConnection, first: date) -> list[Row]:
-    """Return the sums of the tenant's routers by day."""
+    """Return the sums by day of all routers, each on the days on which it was the tenant's."""
     return await rows(connection, _DAYS, {"first": first})
 
 
@@ -76,10 +77,10 @@ async def router(connection: ApiConnection, router_id: int, first: date) -> Row 
     return found[0] if found else None
 
 
-async def router_count(connection: ApiConnection) -> int:
-    """Return how many routers the tenant has today."""
+async def counts(connection: ApiConnection) -> Row:
+    """Return how many routers the tenant has today, and how many open sessions."""
     (row,) = await rows(connection, _COUNT)
-    return int(row["routers"])
+    return row
 
 
 async def router_days(connection: ApiConnection, router_id: int, first: date) -> list[Row]:
