@@ -17,18 +17,18 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 ROLES = ("reader", "noc", "tenant:acme")
 # For everybody, on this machine. What /metrics and /readyz tell others is in test_monitoring.py.
 OPEN = {"/healthz", "/readyz", "/metrics", "/login", "/static/{version}/{name:path}"}
-OF_TENANTS = {"/site", "/site/routers/{id:int}", "/site/statements/{month}.{kind}"}
+OF_TENANTS = {"/site", "/site/routers/{id:number}", "/site/statements/{month}.{kind}"}
 # With a token of the form.
 OF_THE_NOC = {
-    "/alerts/{id:int}/acknowledge",
-    "/alerts/{id:int}/mute",
-    "/routers/{id:int}/claim",
-    "/sessions/{id:int}/disconnect",
+    "/alerts/{id:number}/acknowledge",
+    "/alerts/{id:number}/mute",
+    "/routers/{id:number}/claim",
+    "/sessions/{id:number}/disconnect",
 }
 OF_ANY_LOGIN = {"/logout", "/preferences"}
 # What is acme's, and what is bolt's.
-ACME = {"{id:int}": "201", "{month}": "2026-01", "{kind}": "html", "{version}": "x", "{name:path}": "nothing"}
-BOLT = {**ACME, "{id:int}": "202"}
+ACME = {"{id:number}": "201", "{month}": "2026-01", "{kind}": "html", "{version}": "x", "{name:path}": "nothing"}
+BOLT = {**ACME, "{id:number}": "202"}
 
 
 def path_of(address: str, things: Mapping[str, str]) -> str:
@@ -114,9 +114,9 @@ def test_a_page_shows_no_other_tenants_things(api: HttpServer, keys: Mapping[str
     for address in OF_TENANTS:
         status, text = acme.asked("GET", path_of(address, ACME))
         assert (status, "acme" in text, "bolt" in text, "777" in text) == (200, True, False, False), address
-        if "{id:int}" in address:
+        if "{id:number}" in address:
             foreign = acme.asked("GET", path_of(address, BOLT))
-            nowhere = acme.asked("GET", path_of(address, {"{id:int}": "99999"}))
+            nowhere = acme.asked("GET", path_of(address, {"{id:number}": "99999"}))
             assert foreign[0] == nowhere[0] == 404
             assert "bolt" not in foreign[1]
             assert bolt.asked("GET", path_of(address, BOLT))[0] == 200
