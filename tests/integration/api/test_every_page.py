@@ -27,7 +27,13 @@ OF_THE_NOC = {
 }
 OF_ANY_LOGIN = {"/logout", "/preferences"}
 # What is acme's, and what is bolt's.
-ACME = {"{id:number}": "201", "{month}": "2026-01", "{kind}": "html", "{version}": "x", "{name:path}": "nothing"}
+ACME = {
+    "{id:number}": "201",
+    "{month}": "2026-01",
+    "{kind}": "html",
+    "{version}": "x",
+    "{name:path}": "nothing",
+}
 BOLT = {**ACME, "{id:number}": "202"}
 
 
