@@ -8,7 +8,7 @@ import psycopg
 from psycopg import errors, sql
 
 from radmeter.api.callers import Caller
-from radmeter.api.connection import ApiConnection
+from radmeter.api.connection import ANSWER_SECONDS, GRACE_SECONDS, ApiConnection
 from radmeter.api.pools import SET_PATH, Pools
 from radmeter.api.problems import Problem, not_found, unavailable
 from radmeter.database.views import NotKnown
@@ -39,7 +39,7 @@ async def transaction(
     Raises
     ------
     Problem
-        The database is away, or it refuses, or a statement takes longer than `seconds`.
+        The database is away, or does not answer, or it refuses, or a statement takes longer than `seconds`.
     """
     async with (
         pools.connection(writes=writes) as first,
@@ -47,6 +47,7 @@ async def transaction(
     ):
         try:
             connection.opening = _beginning(connection, caller, writes, seconds)
+            connection.answer_seconds = seconds + GRACE_SECONDS
             yield connection
             if not connection.idle:
                 await connection.execute("COMMIT", prepare=False)
@@ -55,6 +56,7 @@ async def transaction(
         finally:
             connection.opening = None
             await _rolled_back(connection)
+            connection.answer_seconds = ANSWER_SECONDS
 
 
 @asynccontextmanager
