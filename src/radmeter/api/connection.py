@@ -5,7 +5,12 @@ of a list is one message: BEGIN, the caller's role, EXECUTE of a prepared statem
 psycopg's pipeline mode saves the trips, too, but each statement in it costs as much of our processor time as alone.
 """
 
+import asyncio
+import contextlib
+import logging
+import os
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,6 +21,10 @@ from psycopg import sql
 from psycopg.pq import Escaping, TransactionStatus
 from psycopg.rows import tuple_row
 
+log = logging.getLogger(__name__)
+
+# A server that does not answer for so long is taken for dead. It may be frozen: TCP alone would never tell.
+ANSWER_SECONDS = 5.0
 Values = Mapping[str, Any] | None
 # The text of a statement, and the types of its values.
 _Key = tuple[str, tuple[str, ...]]
@@ -48,10 +57,16 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         The settings that each transaction needs behind a pooler. There nothing is prepared.
     opening
         What begins the transaction that is lent. While it is set, no statement runs outside such a transaction.
+    answer_seconds
+        The connection is cut off if an answer takes longer: more than the server gives the statement.
+    cut_off
+        Whether it was.
     """
 
     begin_with: str = ""
     opening: bytes | None = None
+    answer_seconds: float = ANSWER_SECONDS
+    cut_off: bool = False
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -64,6 +79,37 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     def idle(self) -> bool:
         """Whether no transaction is open."""
         return self.pgconn.transaction_status == TransactionStatus.IDLE
+
+    def is_there(self) -> bool:
+        """Return whether the server has not closed the connection since its last answer. Nothing is sent for that."""
+        if not self.closed:
+            # What a server process that ends has said lies in the socket, and then the end of it.
+            with contextlib.suppress(psycopg.Error):
+                self.pgconn.consume_input()
+                self.pgconn.consume_input()
+        return not self.closed
+
+    async def wait(self, *arguments: Any, **named: Any) -> Any:
+        """Wait for the server, as each statement does, but not for ever.
+
+        To cancel the task would not do: psycopg then asks the server to cancel, and waits again.
+        """
+        timer = asyncio.get_running_loop().call_later(self.answer_seconds, self._cut)
+        try:
+            return await super().wait(*arguments, **named)
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        self.cut_off = True
+        log.warning(
+            "server process %d of the database did not answer within %g seconds: its connection is given up",
+            self.info.backend_pid,
+            self.answer_seconds,
+        )
+        # libpq keeps its socket. It finds the end of it.
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as ended:
+            ended.shutdown(socket.SHUT_RDWR)
 
     async def begin(self) -> None:
         """Begin the transaction, if it is not open: for what is not run by a cursor of ours, such as DECLARE."""

@@ -55,7 +55,7 @@ async def once(
         409: the same request is in progress. 422: the key was used for another request, or the write is refused.
     """
     sha256 = hashlib.sha256(body).digest()
-    async with plain(pools, writes=True) as connection:
+    async with plain(pools, "write") as connection:
         cursor = await connection.execute(
             "SELECT state, started_at, status, body FROM radmeter.begin_request(%s, %s, %s, %s)",
             (caller.key_id, key, request, sha256),
@@ -82,7 +82,7 @@ async def once(
                 raise _in_progress()
     except BaseException:
         # Nothing was done. If this fails, too, the same request may be tried again after two minutes.
-        async with plain(pools, writes=True) as connection:
+        async with plain(pools, "write") as connection:
             await connection.execute(END, (caller.key_id, key, started_at, None, None))
         raise
     return Answered(status, answer, False)

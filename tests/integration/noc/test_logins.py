@@ -378,8 +378,8 @@ def test_many_statements_at_once_hold_few_connections(
             assert row is not None
             most = max(most, int(row[0]))
     assert {each.result().status for each in asked} == {404, 503}
-    # Both pools, the figures, doctor, this test, and two statements.
-    assert most <= 8 + 2 + 3 + 2
+    # The three pools, the figures, doctor, this test, and two statements.
+    assert most <= 8 + 2 + 2 + 3 + 2
     assert "Traceback" not in pages.text()
 
 
