@@ -14,12 +14,11 @@ from typing import Any
 import psycopg
 
 from radmeter.api.callers import Caller
-from radmeter.api.connection import ApiConnection
 from radmeter.api.pools import WAIT_SECONDS, Pools
 from radmeter.api.problems import Problem
 from radmeter.api.rates import Decision, Rates
 from radmeter.api.shares import Shares
-from radmeter.api.transactions import plain
+from radmeter.api.transactions import plain, row_of_keys
 from radmeter.config import Networks
 from radmeter.keys.text import Key, parsed
 
@@ -100,7 +99,7 @@ class Access:
 
     async def _tried(self, key: Key | None, address: str) -> _Known | None:
         """Return what is known of a key that was not in use a moment ago, or nothing if it is wrong."""
-        async with self._trying.one(_network(address)):
+        async with self._trying.one(self.network(address)):
             # Before it is looked up: however many come at once, no more than these are tried.
             self._take_failure(address)
             if key is None:
@@ -158,6 +157,17 @@ class Access:
                 break
         return address
 
+    @staticmethod
+    def network(address: str) -> str:
+        """Return whose address it is. One customer has a whole /64 of IPv6 (RFC 6177)."""
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return address
+        if isinstance(found, ipaddress.IPv6Address):
+            found = found.ipv4_mapped or ipaddress.IPv6Address(int(found) >> 64 << 64)
+        return str(found)
+
     def is_proxy(self, address: str) -> bool:
         """Return whether an address is that of a proxy that is trusted."""
         if not self._proxies:
@@ -179,7 +189,7 @@ class Access:
     async def _look_up(self, key_id: str) -> _Known | None:
         # Counted from here: a key that is revoked while the database answers holds no longer than others.
         until = self._now() + FOUND_SECONDS
-        row = await self._row_of(key_id)
+        row = await row_of_keys(self._pools, FIND, (key_id,))
         if row is None:
             return None
         name, role, tenant_id, tenant, sha256, count, seconds, expires_at = row
@@ -198,17 +208,6 @@ class Access:
         if len(self._known) > MOST_KEYS:
             self._known.popitem(last=False)
         return found
-
-    async def _row_of(self, key_id: str) -> tuple[Any, ...] | None:
-        """Ask where keys are written, since a standby may not know yet that one was revoked; else the standby."""
-        try:
-            async with plain(self._pools, "keys") as connection:
-                return await _row(connection, key_id)
-        except Problem as problem:
-            if problem.status < 500 or not self._pools.has_standby:
-                raise
-        async with plain(self._pools, "read") as connection:
-            return await _row(connection, key_id)
 
     def _note(self, key_id: str) -> None:
         """Note that a key is in use. No request waits for that."""
@@ -230,7 +229,7 @@ class Access:
 
     def _take_failure(self, address: str) -> None:
         """Count a key that may be wrong. Refuse an address that tried too many."""
-        decision = self.rates.take(f"failures {_network(address)}", FAILURES, FAILURE_SECONDS)
+        decision = self.rates.take(f"failures {self.network(address)}", FAILURES, FAILURE_SECONDS)
         if not decision.allowed:
             raise Problem(
                 429,
@@ -240,23 +239,7 @@ class Access:
             )
 
     def _give_back(self, address: str) -> None:
-        self.rates.give_back(f"failures {_network(address)}", FAILURES)
-
-
-async def _row(connection: ApiConnection, key_id: str) -> tuple[Any, ...] | None:
-    cursor = await connection.execute(FIND, (key_id,))
-    return await cursor.fetchone()
-
-
-def _network(address: str) -> str:
-    """Return whose address it is. One customer has a whole /64 of IPv6 (RFC 6177)."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        found = found.ipv4_mapped or ipaddress.IPv6Address(int(found) >> 64 << 64)
-    return str(found)
+        self.rates.give_back(f"failures {self.network(address)}", FAILURES)
 
 
 def _no_key(detail: str) -> Problem:

@@ -18,6 +18,8 @@ class Caller:
     rate_count: int = 300
     rate_seconds: int = 60
     expires_at: datetime | None = None
+    login: str | None = None
+    """The number of the login to the pages, which somebody may end."""
 
     @property
     def share(self) -> str:

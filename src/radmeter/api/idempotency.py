@@ -5,14 +5,19 @@ gets the first answer, or the write is done now.
 """
 
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
+
+import psycopg
 
 from radmeter.api.callers import Caller
 from radmeter.api.connection import ApiConnection
 from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
 from radmeter.api.transactions import WRITE_SECONDS, plain, transaction
+
+log = logging.getLogger(__name__)
 
 LONGEST = 255
 END = "SELECT radmeter.end_request(%s, %s, %s, %s::integer, %s::bytea)"
@@ -82,8 +87,11 @@ async def once(
                 raise _in_progress()
     except BaseException:
         # Nothing was done. If this fails, too, the same request may be tried again after two minutes.
-        async with plain(pools, "write") as connection:
-            await connection.execute(END, (caller.key_id, key, started_at, None, None))
+        try:
+            async with plain(pools, "write") as connection:
+                await connection.execute(END, (caller.key_id, key, started_at, None, None))
+        except (psycopg.Error, Problem) as error:
+            log.warning("a write of key %s was refused, and could not be set free: %s", caller.key_id, error)
         raise
     return Answered(status, answer, False)
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 from psycopg import errors, sql
@@ -68,6 +69,24 @@ async def plain(pools: Pools, use: Use) -> AsyncIterator[ApiConnection]:
             yield connection
         except psycopg.Error as error:
             raise _problem(error, ANSWER_SECONDS, connection) from error
+
+
+async def row_of_keys(pools: Pools, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
+    """Ask where keys are written, since a standby may not know yet that one was revoked; else the standby.
+
+    Raises
+    ------
+    Problem
+        Neither of them answers.
+    """
+    try:
+        async with plain(pools, "keys") as connection:
+            return await (await connection.execute(query.encode(), values)).fetchone()
+    except Problem as problem:
+        if problem.status < 500 or not pools.has_standby:
+            raise
+    async with plain(pools, "read") as connection:
+        return await (await connection.execute(query.encode(), values)).fetchone()
 
 
 def _beginning(connection: ApiConnection, caller: Caller, writes: bool, seconds: int) -> bytes:

@@ -42,11 +42,10 @@ def timed(server: HttpServer, method: str, path: str, key: str) -> tuple[int, fl
 def test_a_frozen_server_process_is_given_up(
     api: HttpServer, keys: Mapping[str, str], tenants: Connection
 ) -> None:
-    """Those of each pool, with a transaction begun or not. TCP says nothing, since the kernel still answers for them."""
+    """Those of each pool, one after another. TCP says nothing: the kernel still answers for them."""
     other = add_key(tenants, "other", "reader")
     assert api.get("/plans", keys["noc"]).status == api.get("/plans", other).status == 200
-    for use in ("read", "write"):
-        until(f"the pool to {use} has connected", lambda use=use: bool(backends(tenants, use)), 30)
+    until("the pools have connected", lambda: all(backends(tenants, use) for use in ("read", "write")), 30)
     with (
         stopped(*backends(tenants, "read"), *backends(tenants, "write")),
         ThreadPoolExecutor() as clients,
@@ -75,7 +74,9 @@ def test_server_processes_that_were_ended_cost_no_request(
 ) -> None:
     """Their connections are in the pools yet."""
     with ThreadPoolExecutor(8) as clients:
-        assert {each.status for each in clients.map(lambda _: api.get("/plans", keys["noc"]), range(40))} == {200}
+        assert {each.status for each in clients.map(lambda _: api.get("/plans", keys["noc"]), range(40))} == {
+            200
+        }
     for _ in range(3):
         pids = [pid for use in ("read", "write", "keys") for pid in backends(tenants, use)]
         assert len(pids) >= 3
