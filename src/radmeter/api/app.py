@@ -18,7 +18,7 @@ from radmeter.api.dispatch import PREFIX, Api
 from radmeter.api.hub import Hub
 from radmeter.api.middleware import Around
 from radmeter.api.monitoring import Monitoring
-from radmeter.api.noc.app import Pages
+from radmeter.api.noc.app import Pages, Refused
 from radmeter.api.noc.examining import Examiner
 from radmeter.api.noc.listened import STREAM, Listened, fault
 from radmeter.api.pools import Pools
@@ -77,7 +77,9 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     app = Starlette(routes=routes_of_app, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.add_exception_handler(404, _not_found)
-    app.add_exception_handler(503, fault)
+    for status in (503, 504):
+        app.add_exception_handler(status, fault)
+    app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Problem, _problem)
     app.add_middleware(Around, address=access.address, tls=settings.http_tls_cert is not None)
     return app
@@ -91,6 +93,11 @@ async def _alive(request: Request) -> Response:
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return Response(error.body(), error.status, {"cache-control": "no-store", **error.headers}, MEDIA_TYPE)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return error.answer
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

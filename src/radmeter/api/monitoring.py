@@ -17,7 +17,7 @@ from radmeter.api.access import Access
 from radmeter.api.problems import MEDIA_TYPE, Problem
 from radmeter.config import Settings
 from radmeter.metrics import health
-from radmeter.metrics.figures import Source
+from radmeter.metrics.figures import Figures, Source
 from radmeter.metrics.prometheus import Exposition
 
 # The login of the server has the rights of this role, and only if it takes it.
@@ -37,6 +37,7 @@ class Monitoring:
             dsn, journal=settings.journal, routers=settings.metrics_routers, role=ROLE, backups=True
         )
         self._exposition = Exposition(self._source.read)
+        self._reading: asyncio.Task[Figures] | None = None
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
@@ -56,11 +57,18 @@ class Monitoring:
 
     async def _ready(self, request: Request) -> Response:
         """Say whether packets are counted, and in time. What is wrong in words is for this machine."""
-        faults = health.faults(await asyncio.to_thread(self._source.read))
+        if self._reading is None:
+            # Whoever asks meanwhile waits for the same figures: no key is needed here, and there are few threads.
+            self._reading = asyncio.create_task(asyncio.to_thread(self._source.read))
+            self._reading.add_done_callback(self._read)
+        faults = health.faults(await asyncio.shield(self._reading))
         body: dict[str, Any] = {"ready": not faults, "faults": sorted({fault.about for fault in faults})}
         if is_local(request.headers, self._access.address(request.scope)):
             body["details"] = [fault.text for fault in faults]
         return JSONResponse(body, 503 if faults else 200, NOT_KEPT)
+
+    def _read(self, _: object) -> None:
+        self._reading = None
 
     async def _check(self, request: Request) -> None:
         """Check that the caller may read metrics. Raises Problem."""
@@ -68,6 +76,7 @@ class Monitoring:
         if is_local(request.headers, address):
             return
         caller = await self._access.caller(request.headers, address)
+        request.state.key = caller.name
         if caller.role not in ALLOWED:
             raise Problem(403, "forbidden", "metrics are for keys of the roles reader and noc")
 

@@ -70,6 +70,12 @@ def unavailable(detail: str = "the database cannot be reached now", seconds: int
     return Problem(503, "unavailable", detail, {"retry-after": str(seconds)})
 
 
+def too_slow(seconds: float) -> Problem:
+    """Return the problem of a request that the database does not answer in time."""
+    detail = f"the database did not answer within {seconds:g} seconds: ask for less, or again later"
+    return Problem(504, "too-slow", detail)
+
+
 def invalid(error: Exception, what: str) -> Problem:
     """Return the problem of a value that has the wrong type or is out of its range."""
     return bad_request(f"{what}: {error}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from support.http_server import HttpServer, Response, serving
+from support.http_server import HttpServer, Response, add_key, serving
 from support.processes import until
 from support.servers import Connection
 from support.shipping import fill, ship
@@ -103,6 +103,67 @@ def test_a_revoked_key_ends_its_logins(pages: HttpServer, keys: Mapping[str, str
     assert visitor.get("/").status == 200
     store.revoke(scene, "noc")
     until("the login has ended", lambda: visitor.get("/").status == 303, 20)
+
+
+def test_a_login_that_was_ended_holds_for_nobody_who_has_its_cookie(
+    pages: HttpServer, keys: Mapping[str, str], pages_dsn: str, tmp_path: Path
+) -> None:
+    """Neither here nor at another server with the same key file. Other logins of the key go on."""
+    copy, other = Visitor(pages), Visitor(pages)
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    other.log_in(keys["noc"])
+    copy.cookies = dict(visitor.cookies)
+    assert copy.get("/").status == 200
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "http.key").write_text((tmp_path / "http.key").read_text())
+    (second / "http.key").chmod(0o600)
+    with serving(pages_dsn, second) as server:
+        elsewhere = Visitor(server)
+        elsewhere.cookies = dict(visitor.cookies)
+        assert elsewhere.get("/").status == 200
+        assert visitor.post("/logout", {"csrf": visitor.token()}).status == 303
+        assert copy.get("/").status == 303
+        until("it has ended there, too", lambda: elsewhere.get("/").status == 303, 20)
+    assert other.get("/").status == 200
+    assert copy.log_in(keys["noc"]).status == 303
+    assert copy.get("/").status == 200
+
+
+def test_pages_have_a_rate(pages: HttpServer, scene: Connection) -> None:
+    """That of the key, four times: a page has parts. Without a login, one for the address."""
+    visitor = Visitor(pages)
+    visitor.log_in(add_key(scene, "slow", "reader", rate="3/h"))
+    paths = ("/", "/routers", "/noc/history", "/alerts", "/noc/parts/sites", "/sites")
+    answers = [visitor.get(path) for path in (*paths, *paths, *paths)]
+    assert [each.status for each in answers[:12]] == [200] * 12
+    assert {each.status for each in answers[12:]} == {429}
+    assert b"too many pages" in answers[12].body
+    assert answers[12].headers["content-type"].startswith("text/html")
+    assert int(answers[12].headers["retry-after"]) >= 1
+    assert visitor.post("/preferences", {"csrf": "x"}).status == 429
+    stranger = Visitor(pages)
+    asked = [stranger.get("/login").status for _ in range(330)]
+    assert asked[0] == 200
+    assert asked[-1] == 429
+    assert pages.request("GET", "/healthz").status == 200
+
+
+def test_the_log_says_whose_page_and_action_it_was(pages: HttpServer, keys: Mapping[str, str]) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    token = visitor.token()
+    assert visitor.post("/alerts/1/acknowledge", {"csrf": token}).status == 303
+    assert visitor.get("/noc/history").status == 200
+    assert visitor.post("/preferences", {"csrf": token, "zone": "UTC"}).status == 303
+    metrics = pages.request(
+        "GET", "/metrics", keys["reader"], headers={"X-Forwarded-For": "203.0.113.9"}
+    ).status
+    assert metrics == 200
+    wanted = ("POST /alerts/1/acknowledge 303", "GET /noc/history 200", "POST /preferences 303")
+    lines = (*(f"key=noc {each}" for each in wanted), "key=reader GET /metrics 200")
+    until("all of them are in the log", lambda: all(line in pages.text() for line in lines), 20)
 
 
 def test_a_form_of_another_site_or_without_its_token_does_nothing(
@@ -378,8 +439,8 @@ def test_many_statements_at_once_hold_few_connections(
             assert row is not None
             most = max(most, int(row[0]))
     assert {each.result().status for each in asked} == {404, 503}
-    # Both pools, the figures, doctor, this test, and two statements.
-    assert most <= 8 + 2 + 3 + 2
+    # The three pools, the figures, doctor, this test, and two statements.
+    assert most <= 8 + 2 + 2 + 3 + 2
     assert "Traceback" not in pages.text()
 
 

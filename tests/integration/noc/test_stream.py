@@ -18,7 +18,7 @@ LISTENERS = 1000 if os.environ.get("RADMETER_LONG") else 200
 # Of the server's process for each listener: its connection, its tasks, its queue.
 LISTENER_BYTES = 150_000
 # Connections to the database, for reading and for writing.
-POOL = 10
+POOL = 12
 
 
 def ids(text: str) -> list[str]:

@@ -265,6 +265,8 @@ TAKES_TEXT = {
         "SELECT radmeter.begin_request(%(text)s, %(text)s, %(text)s, sha256('x'))",
         "SELECT radmeter.end_request(%(text)s, %(text)s, now(), 200, '')",
         "SELECT radmeter.end_request(%(text)s, %(text)s, now(), NULL, NULL)",
+        "SELECT radmeter.end_login(%(text)s, now())",
+        "SELECT radmeter.login_ended(%(text)s)",
     ),
     "radmeter_login": (
         "SELECT count(*) FROM radmeter.authorize(%(text)s, %(text)s, %(text)s, %(text)s, %(text)s, %(text)s)",

@@ -367,7 +367,7 @@ READERS |= {
 NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
 NOCS |= {"add_key", "revoke_key", "rotate_key"}
 # `radmeter serve`, before it becomes another role
-SERVES = {"begin_request", "end_request", "find_key", "note_keys_used"}
+SERVES = {"begin_request", "end_login", "end_request", "find_key", "login_ended", "note_keys_used"}
 PARTS |= {"count_number", "draw_numbers", "number_text"}
 PARTS |= {
     "guard_credit_lines",

@@ -185,6 +185,8 @@ THROUGH_PYTHON = {
     "bind_tenant_login": "test_tenant_logins.py",
     "add_key": "test_keys.py",
     "begin_request": "test_writes.py",
+    "end_login": "test_logins.py",
+    "login_ended": "test_logins.py",
     "end_request": "test_writes.py",
     "find_key": "test_keys.py",
     "note_keys_used": "test_keys.py",

@@ -26,7 +26,7 @@ from radmeter.api.hub import Hub
 from radmeter.api.noc import host
 from radmeter.api.noc.examining import Examiner
 from radmeter.api.noc.host_journal import HostJournal
-from radmeter.api.noc.logins import PAGE_RATE, PAGE_RATE_SECONDS, Logins, Visit
+from radmeter.api.noc.logins import Logins, Visit
 from radmeter.api.noc.page import (
     HEADERS,
     THEMES,
@@ -83,6 +83,14 @@ register_url_convertor("number", _Number())
 Done = Callable[[Request, ApiConnection, Mapping[str, str]], Awaitable[str]]
 
 
+class Refused(Exception):
+    """A page is not even begun."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
 class Pages:
     """The pages.
 
@@ -109,7 +117,7 @@ class Pages:
         self._statements = asyncio.Semaphore(STATEMENTS_AT_ONCE)
         self._waiting = 0
         self._views = Views(pools, hub, examiner, HostJournal(read_dsn, settings.journal), key)
-        self.logins = Logins(settings, access, key)
+        self.logins = Logins(settings, pools, access, key)
 
     def routes(self) -> list[BaseRoute]:
         """Return the addresses."""
@@ -185,8 +193,6 @@ class Pages:
                     if request.url.path == "/" and visit.caller.role == "tenant":
                         return RedirectResponse("/site", 303, HEADERS)
                     raise _not_for(visit.caller)
-                self._take(visit.caller)
-                request.state.key = visit.caller.name
                 values = await read(request, visit.caller)
                 if name.startswith("parts/") and "/parts/" in request.url.path:
                     values = {PARTS[request.url.path.rpartition("/")[2]]: values, "full": False}
@@ -218,7 +224,14 @@ class Pages:
         except Problem as problem:
             # The database is away: a page says so.
             raise HTTPException(problem.status, problem.detail) from problem
-        return visit, page_of(request, self.logins, visit, default)
+        page = page_of(request, self.logins, visit, default)
+        if visit.caller is not None:
+            request.state.key = visit.caller.name
+        try:
+            self.logins.take(request, visit.caller)
+        except Problem as problem:
+            raise Refused(problem_page(page, problem)) from None
+        return visit, page
 
     def _to_login(self, request: Request, visit: Visit) -> Response:
         if "hx-request" in request.headers:
@@ -226,16 +239,6 @@ class Pages:
             return Response("", 401, HEADERS)
         back = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
         return RedirectResponse(f"/login?{urlencode({'back': back})}", 303, HEADERS)
-
-    def _take(self, caller: Caller) -> None:
-        decision = self._access.rates.take(f"page {caller.key_id}", PAGE_RATE, PAGE_RATE_SECONDS)
-        if not decision.allowed:
-            raise Problem(
-                429,
-                "rate-limited",
-                "too many pages were asked for with this login",
-                {"retry-after": str(max(1, decision.seconds))},
-            )
 
     async def _log_in(self, request: Request) -> Response:
         visit, page = await self._begin(request)
@@ -266,7 +269,11 @@ class Pages:
             self.logins.check_form(request, visit, await _form(request))
         except Problem as problem:
             return problem_page(page, problem)
-        answer = RedirectResponse("/login", 303, HEADERS)
+        answer: Response = RedirectResponse("/login", 303, HEADERS)
+        try:
+            await self.logins.end(request)
+        except Problem as problem:
+            answer = problem_page(page, problem)
         self.logins.forget(request, answer)
         return answer
 
@@ -301,7 +308,6 @@ class Pages:
                 raise _not_for(visit.caller)
             if kind not in host.MEDIA_TYPES:
                 raise not_found()
-            self._take(visit.caller)
             content, name, media_type = await self._made(visit.caller, month, kind)
         except Problem as problem:
             return problem_page(page, problem)
@@ -336,7 +342,6 @@ class Pages:
                         "forbidden",
                         f"this is for keys of the role noc; this key has {visit.caller.role}",
                     )
-                self._take(visit.caller)
                 async with transaction(self._pools, visit.caller, writes=True) as connection:
                     default = await do(request, connection, form)
             except Problem as problem:
