@@ -538,7 +538,7 @@ class Settings:
     http_key_file: Path = field(
         metadata=_about(
             "RADMETER_HTTP_KEY_FILE",
-            "{state}/http.key",
+            "{state}/http/http.key",
             _path,
             "file with the key that signs cursors and logins of pages; made at the first start",
         )

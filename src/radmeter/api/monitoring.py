@@ -18,6 +18,7 @@ from radmeter.api.problems import MEDIA_TYPE, Problem
 from radmeter.config import Settings
 from radmeter.metrics import health
 from radmeter.metrics.figures import Figures, Source
+from radmeter.metrics.journal_figures import is_for_others
 from radmeter.metrics.prometheus import Exposition
 
 # The login of the server has the rights of this role, and only if it takes it.
@@ -33,9 +34,9 @@ class Monitoring:
 
     def __init__(self, settings: Settings, access: Access, dsn: str) -> None:
         self._access = access
-        self._source = Source(
-            dsn, journal=settings.journal, routers=settings.metrics_routers, role=ROLE, backups=True
-        )
+        # What waits in a journal that this user may not read is in that host's own metrics, and no fault of the server.
+        journal = None if is_for_others(settings.journal) else settings.journal
+        self._source = Source(dsn, journal=journal, routers=settings.metrics_routers, role=ROLE, backups=True)
         self._exposition = Exposition(self._source.read)
         self._reading: asyncio.Task[Figures] | None = None
 

@@ -17,6 +17,7 @@ from radmeter.api.protocol import BoundedProtocol
 from radmeter.config import Settings
 from radmeter.database.connection import connect, explained_errors
 from radmeter.errors import ConfigurationError, StoreError, StoreUnavailable, os_reason
+from radmeter.metrics.journal_figures import is_for_others
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ def check(dsn: str) -> None:
         raise StoreError("the database is not up to date: run `radmeter migrate up`")
     if not may:
         raise StoreError(
-            f"{login} may not serve: grant radmeter_api to it, or make a login with `radmeter migrate roles`"
+            f"{login} may not serve: it is no member of radmeter_api. Make a login that is, as a superuser of the "
+            "database: `radmeter migrate roles --login radmeter_http=radmeter_api`"
         )
 
 
@@ -94,6 +96,8 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
     """
     scheme = _check_tls(settings)
     check(dsn)
+    if is_for_others(settings.journal):
+        log.info("the journal %s is for others: radmeter-metrics.timer has its metrics", settings.journal)
     app = make_app(settings, dsn)
     listener = listening(settings)
     host, port = listener.getsockname()[:2]

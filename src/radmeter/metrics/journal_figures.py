@@ -1,5 +1,6 @@
 """Figures of the journal of this host: what waits, what is kept, and the disk. Reads only."""
 
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -50,6 +51,11 @@ class JournalFigures:
     shipped: bool | None
     disk_free: int
     disk_size: int
+
+
+def is_for_others(directory: Path) -> bool:
+    """Tell whether there is a journal which this user may not read, as `radmeter serve` beside FreeRADIUS."""
+    return directory.is_dir() and not os.access(directory, os.R_OK | os.X_OK)
 
 
 def read(directory: Path, connection: Connection | None) -> JournalFigures | None:

@@ -189,8 +189,8 @@ def test_no_log_has_a_secret(
         assert key.split("_")[2] not in log
         assert key[21:] not in log
     assert re.search("rm_[0-9A-Za-z]{8}_\\*\\*\\*", log)
-    assert (tmp_path / "http.key").read_text().strip() not in log
-    assert (tmp_path / "http.key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "http" / "http.key").read_text().strip() not in log
+    assert (tmp_path / "http" / "http.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_no_log_of_the_database_has_a_secret(

@@ -19,8 +19,8 @@ class HostJournal:
         self._directory = directory
 
     def read(self) -> tuple[JournalFigures | None, str | None]:
-        """Return the figures, None without a journal; and why it cannot be read. To be called in a thread."""
-        if not self._directory.is_dir():
+        """Return the figures, None without a journal for this user; and why it cannot be read. For a thread."""
+        if not self._directory.is_dir() or journal_figures.is_for_others(self._directory):
             return None, None
         try:
             try:
