@@ -152,7 +152,6 @@ def _build(figures: Figures) -> Iterable[Sample]:
     ]
 
 
-# Of width_bucket: a round trip of exactly a bound is in the bucket above it.
 METRICS: Final = (
     Metric(
         "radmeter_build_info",
@@ -295,7 +294,8 @@ METRICS: Final = (
     Metric(
         "radmeter_router_bytes_total",
         "counter",
-        "Octets of a router since this program began. Only of the routers that metrics_routers asks for.",
+        "Octets of a router since this program began, while it had metrics. Only of the routers that metrics_routers "
+        "asks for.",
         _router_octets,
         ("router_id", "router", "direction"),
     ),
