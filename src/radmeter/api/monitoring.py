@@ -17,8 +17,8 @@ from radmeter.api.access import Access
 from radmeter.api.problems import MEDIA_TYPE, Problem
 from radmeter.config import Settings
 from radmeter.metrics import health
+from radmeter.metrics.exposition import Exposition
 from radmeter.metrics.figures import Source
-from radmeter.metrics.prometheus import Exposition
 
 # The login of the server has the rights of this role, and only if it takes it.
 ROLE = "radmeter_reader"

@@ -14,8 +14,9 @@ from support.ledger import ingest
 from support.servers import Connection
 
 from radmeter.ingest.records import as_rejected
+from radmeter.metrics.catalog import METRICS
 from radmeter.metrics.figures import Figures, Source
-from radmeter.metrics.prometheus import METRICS, Buckets, Sample
+from radmeter.metrics.metric import Buckets, Sample
 from radmeter.plugin.journal.reader import Entry
 
 ROUTERS: list[dict[str, Any]] = [{"Called_Station_Id": f"02-00-00-00-00-0{number}"} for number in (1, 2, 3)]

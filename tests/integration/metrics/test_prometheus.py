@@ -21,8 +21,9 @@ from support.servers import Server, programs_of_the_release
 from support.shipping import append, ship
 
 from radmeter.jobs import runner
+from radmeter.metrics.catalog import METRICS, OF_HOST
+from radmeter.metrics.exposition import Exposition
 from radmeter.metrics.figures import Source
-from radmeter.metrics.prometheus import METRICS, Exposition, of_host
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.writer import JournalWriter
 
@@ -72,7 +73,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         stack.callback(source.close)
         source.read()
         figures = stack.enter_context(served(Exposition(source.read)))
-        hosts = stack.enter_context(served(Exposition(source.read, metrics=of_host(), process=False)))
+        hosts = stack.enter_context(served(Exposition(source.read, metrics=OF_HOST, process=False)))
         found = stack.enter_context(running(directory, figures, hosts))
         deadline = time.monotonic() + SECONDS
         turn = 0
