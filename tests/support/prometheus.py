@@ -13,7 +13,7 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from radmeter.metrics.prometheus import Exposition
+from radmeter.metrics.exposition import Exposition
 from support.deploy import DEPLOY
 from support.documents import changed
 from support.tcp import free_tcp_port

@@ -17,9 +17,9 @@ from radmeter.api.access import Access
 from radmeter.api.problems import MEDIA_TYPE, Problem
 from radmeter.config import Settings
 from radmeter.metrics import health
+from radmeter.metrics.exposition import Exposition
 from radmeter.metrics.figures import Figures, Source
 from radmeter.metrics.journal_figures import is_for_others
-from radmeter.metrics.prometheus import Exposition
 
 # The login of the server has the rights of this role, and only if it takes it.
 ROLE = "radmeter_reader"

@@ -16,8 +16,9 @@ from support.rows_read import rows_read
 from support.servers import Connection, Server
 from support.shipping import fill, ship
 
+from radmeter.metrics.catalog import METRICS
 from radmeter.metrics.figures import Figures, Source
-from radmeter.metrics.prometheus import METRICS, Buckets, Sample
+from radmeter.metrics.metric import Buckets, Sample
 
 ROUTER: dict[str, Any] = {"Called_Station_Id": "02-00-00-00-00-01"}
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -20,8 +21,9 @@ from support.servers import Server, programs_of_the_release
 from support.shipping import append, ship
 
 from radmeter.jobs import runner
+from radmeter.metrics.catalog import METRICS, OF_HOST
+from radmeter.metrics.exposition import Exposition
 from radmeter.metrics.figures import Source
-from radmeter.metrics.prometheus import METRICS, Exposition, of_host
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.writer import JournalWriter
 
@@ -29,6 +31,7 @@ ROUTER, OTHER = "02-00-00-00-00-01", "02-00-00-00-00-02"
 SCRAPES = 6
 SECONDS = 120.0
 RULES = yaml.safe_load((DEPLOY / "prometheus" / "radmeter.rules.yml").read_text())["groups"][0]["rules"]
+TWICE = "prometheus_target_scrapes_sample_duplicate_timestamp_total"
 # What is 0 although all else happens: nothing is wrong with this host, and no shipper runs.
 WELL = {
     "radmeter_clock_skew_seconds",
@@ -70,7 +73,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         stack.callback(source.close)
         source.read()
         figures = stack.enter_context(served(Exposition(source.read)))
-        hosts = stack.enter_context(served(Exposition(source.read, metrics=of_host(), process=False)))
+        hosts = stack.enter_context(served(Exposition(source.read, metrics=OF_HOST, process=False)))
         found = stack.enter_context(running(directory, figures, hosts))
         deadline = time.monotonic() + SECONDS
         turn = 0
@@ -123,6 +126,11 @@ def prepare(database: str, journal: Path) -> None:
             """INSERT INTO radmeter.journal_incident (kind, node, detail, records, role)
                VALUES ('missing', 'radius1', 'a segment is missing', 7, 'postgres')""",
             "SELECT pg_switch_wal()",
+            # Two roles have each a row of one statement.
+            "SELECT pg_sleep(0.5)",
+            "SET ROLE radmeter_reader",
+            "SELECT pg_sleep(0.5)",
+            "RESET ROLE",
         ):
             connection.execute(statement.encode())
     stop = threading.Event()
@@ -255,6 +263,13 @@ def test_counters_grow_by_what_happened(prometheus: Prometheus) -> None:
     (rejected,) = prometheus.query('radmeter_rejected_packets_total{reason="status"}')
     (by_node,) = prometheus.query('radmeter_node_rejected_packets_total{node="radius2"}')
     assert float(rejected["value"][1]) == float(by_node["value"][1]) > 0
+
+
+def test_no_sample_comes_twice(prometheus: Prometheus) -> None:
+    with urlopen(f"http://{prometheus.address}/metrics", timeout=30) as got:
+        (line,) = (each for each in got.read().decode().splitlines() if each.startswith(f"{TWICE} "))
+    assert line == f"{TWICE} 0"
+    assert prometheus.query('radmeter_statement_calls_total{statement=~"SELECT pg_sleep.*"} == 2')
 
 
 def test_the_target_is_well(prometheus: Prometheus) -> None:
