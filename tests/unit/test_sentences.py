@@ -24,7 +24,6 @@ NOT_YET = {
     "docs/adoption.md": (3, 0),
     "docs/architecture.md": (54, 25),
     "docs/backup.md": (4, 0),
-    "docs/decisions.md": (120, 20),
     "docs/high-availability.md": (3, 0),
     "docs/operations.md": (35, 18),
     "docs/performance.md": (16, 3),
