@@ -22,7 +22,6 @@ NOT_YET = {
     "CONTRIBUTING.md": (2, 0),
     "SECURITY.md": (1, 0),
     "docs/adoption.md": (3, 0),
-    "docs/architecture.md": (54, 25),
     "docs/backup.md": (4, 0),
     "docs/high-availability.md": (3, 0),
     "docs/operations.md": (35, 18),
