@@ -1,0 +1,94 @@
+"""The sentences of the documents: short enough to be read once, and begun with what they are about."""
+
+from pathlib import Path
+
+import pytest
+from support.sentences import inverted, sentences, slips, too_long
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
+        "radius/README.md",
+    )
+]
+# Documents that have yet to be gone through: how many sentences are too long, and how many begin late. Neither number
+# may grow. A document that is not here has none of either.
+NOT_YET = {
+    "CONTRIBUTING.md": (2, 0),
+    "SECURITY.md": (1, 0),
+    "docs/adoption.md": (3, 0),
+    "docs/backup.md": (4, 0),
+    "docs/high-availability.md": (3, 0),
+    "docs/operations.md": (35, 18),
+    "docs/performance.md": (16, 3),
+    "docs/security.md": (4, 1),
+    "radius/README.md": (5, 0),
+}
+
+
+def name(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_a_sentence_has_at_most_30_words(document: Path) -> None:
+    found = too_long(document.read_text())
+    assert len(found) <= NOT_YET.get(name(document), (0, 0))[0], "\n".join(found)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_a_sentence_begins_with_what_it_is_about(document: Path) -> None:
+    found = inverted(document.read_text())
+    assert len(found) <= NOT_YET.get(name(document), (0, 0))[1], "\n".join(found)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_no_word_stands_twice_and_no_blank(document: Path) -> None:
+    assert slips(document.read_text()) == []
+
+
+TEXT = """\
+# A heading is no sentence
+
+| a table | is none |
+
+The first sentence
+ends on the next line. See [the other page](other.md#part), e.g. `a b c`. **Bold.** It costs 1,000.5 us: The rest
+ends:
+
+- an item is a sentence
+- another; with `code. In it`
+  and more
+
+    $ a screen is none
+
+```
+Nor is code. None.
+```
+"""
+
+
+def test_what_a_sentence_is() -> None:
+    assert [(each.line, each.words, each.text) for each in sentences(TEXT)] == [
+        (5, 8, "The first sentence ends on the next line."),
+        (5, 6, "See the other page, e.g. x."),
+        (5, 1, "Bold."),
+        (5, 4, "It costs 1,000.5 us"),
+        (5, 3, "The rest ends:"),
+        (9, 5, "an item is a sentence"),
+        (10, 5, "another; with x and more"),
+    ]
+
+
+def test_what_is_found() -> None:
+    assert too_long("word " * 30 + ".") == []
+    assert len(too_long("word " * 31 + ".")) == 1
+    assert inverted("Whole months go. Who is asked? Of course. That is so. Where it is so, it is.") == [
+        "1: Where it is so, it is."
+    ]
+    assert slips("It is is  so, `a  a`.") == ["1: is is", "1: is  so,"]
