@@ -104,3 +104,19 @@ def test_a_client_with_slow_lists_leaves_connections_to_others(
             assert waiting(tenants) >= 6
         assert {each.result().status for each in slow} <= {200, 503, 504}
     assert set(answers) == {200}
+
+
+def test_a_client_with_many_files_leaves_a_place_to_others(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    mine = keys["tenant:acme"]
+    assert api.get("/plans?format=csv", keys["reader"]).status == 200
+    with ThreadPoolExecutor(12) as clients:
+        with tenants.transaction():
+            tenants.execute("LOCK TABLE public.radacct IN ACCESS EXCLUSIVE MODE")
+            # Each of them is refused after three seconds, one by one.
+            files = [clients.submit(api.get, "/sessions?format=csv", mine) for _ in range(12)]
+            until("one of them waits", lambda: waiting(tenants) >= 1, 30)
+            assert api.get("/plans?format=csv", keys["reader"]).status == 200
+            assert not all(each.done() for each in files)
+        assert {each.result().status for each in files} <= {200, 503}
