@@ -10,7 +10,6 @@ from support.processes import until
 from support.servers import Connection
 
 from radmeter.api.connection import ANSWER_SECONDS
-from radmeter.api.transactions import READ_SECONDS
 
 TOP_UP = "/api/v1/users/alice/top-ups"
 # For a machine that has much to do.
@@ -52,10 +51,10 @@ def test_a_frozen_server_process_is_given_up(
     ):
         read = clients.submit(timed, api, "GET", "/api/v1/plans", keys["noc"])
         written = clients.submit(timed, api, "POST", TOP_UP, keys["noc"])
-        for asked, seconds in ((read, READ_SECONDS + ANSWER_SECONDS), (written, ANSWER_SECONDS)):
+        for asked in (read, written):
             status, took = asked.result()
             assert status in (200, 201, 504), status
-            assert took < seconds + SLOW_MACHINE
+            assert took < ANSWER_SECONDS + SLOW_MACHINE
         assert api.get("/plans", keys["noc"]).status == 200
         assert timed(api, "POST", TOP_UP, keys["noc"])[0] == 201
     with stopped(*backends(tenants, "keys")), ThreadPoolExecutor() as clients:
@@ -65,7 +64,7 @@ def test_a_frozen_server_process_is_given_up(
         assert max(each.result()[1] for each in asked_at_once) < 2 * ANSWER_SECONDS + SLOW_MACHINE
         assert api.get("/plans", other).status == 200
         assert api.get("/plans", keys["noc"]).status == 200
-    assert "did not answer within" in api.text()
+    assert "its connection is dropped" in api.text()
     assert "Traceback" not in api.text()
 
 
