@@ -76,6 +76,7 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     ]
     app = Starlette(routes=routes_of_app, lifespan=lifespan)
     app.router.redirect_slashes = False
+    app.state.access = access
     app.add_exception_handler(404, _not_found)
     for status in (503, 504):
         app.add_exception_handler(status, fault)

@@ -23,13 +23,14 @@ from psycopg.rows import tuple_row
 
 log = logging.getLogger(__name__)
 
-# A server that does not answer for so long is taken for dead. It may be frozen: TCP alone would never tell.
-ANSWER_SECONDS = 5.0
 Values = Mapping[str, Any] | None
 # The text of a statement, and the types of its values.
 _Key = tuple[str, tuple[str, ...]]
 # Prepared statements of a connection. When there are more, all are forgotten.
 MOST_PREPARED = 200
+# So much longer than its statement_timeout a statement may take. Then the server is frozen, and not slow.
+GRACE_SECONDS = 3.0
+ANSWER_SECONDS = 5.0 + GRACE_SECONDS
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|%)")
 
 
@@ -58,15 +59,16 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     opening
         What begins the transaction that is lent. While it is set, no statement runs outside such a transaction.
     answer_seconds
-        The connection is cut off if an answer takes longer: more than the server gives the statement.
-    cut_off
+        How long an answer of the server may take. Then the connection is cut, and whoever waits gets the error of a
+        server that has gone: a frozen one does not even take a cancellation.
+    was_cut
         Whether it was.
     """
 
     begin_with: str = ""
     opening: bytes | None = None
     answer_seconds: float = ANSWER_SECONDS
-    cut_off: bool = False
+    was_cut: bool = False
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -90,10 +92,7 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         return not self.closed
 
     async def wait(self, *arguments: Any, **named: Any) -> Any:
-        """Wait for the server, as each statement does, but not for ever.
-
-        To cancel the task would not do: psycopg then asks the server to cancel, and waits again.
-        """
+        """Wait for an answer of the server, as each use of a connection does."""
         timer = asyncio.get_running_loop().call_later(self.answer_seconds, self._cut)
         try:
             return await super().wait(*arguments, **named)
@@ -101,15 +100,17 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
             timer.cancel()
 
     def _cut(self) -> None:
-        self.cut_off = True
+        if self.pgconn.socket < 0:
+            return
+        self.was_cut = True
         log.warning(
-            "server process %d of the database did not answer within %g seconds: its connection is given up",
+            "the database's process %d has not answered for %.0f s: its connection is dropped",
             self.info.backend_pid,
             self.answer_seconds,
         )
-        # libpq keeps its socket. It finds the end of it.
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as ended:
-            ended.shutdown(socket.SHUT_RDWR)
+        # The waiting task sees an end of the connection. A cancellation of it would ask the server first.
+        with socket.socket(fileno=os.dup(self.pgconn.socket)) as opened, contextlib.suppress(OSError):
+            opened.shutdown(socket.SHUT_RDWR)
 
     async def begin(self) -> None:
         """Begin the transaction, if it is not open: for what is not run by a cursor of ours, such as DECLARE."""

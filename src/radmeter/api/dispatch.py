@@ -4,6 +4,7 @@ import asyncio
 import io
 import logging
 import tempfile
+import time
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from radmeter.api.connection import ApiConnection
 from radmeter.api.cursors import Cursors
 from radmeter.api.listing import Listing, Row, reader
 from radmeter.api.pools import Pools
-from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, invalid, not_found
+from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, invalid, not_found, too_slow
 from radmeter.api.route import (
     PAGING,
     Answer,
@@ -35,6 +36,7 @@ from radmeter.api.route import (
     Reply,
     Route,
 )
+from radmeter.api.shares import Shares
 from radmeter.api.transactions import CSV_SECONDS, READ_SECONDS, transaction
 from radmeter.config import Settings
 
@@ -52,6 +54,8 @@ PART_BYTES = 64 << 10
 # CSV files are read beside each other, and written into files when they are larger.
 CSV_AT_ONCE = 2
 IN_MEMORY_BYTES = 4 << 20
+# Meanwhile VACUUM removes no row that the file could show.
+MAKING_SECONDS = 300.0
 # A key may have so many files under way: each lies on the disk until a client that is slow has taken it.
 MOST_FILES_OF_A_KEY = 20
 # Larger answers are compressed in a thread.
@@ -78,6 +82,8 @@ class Api:
         self._documents = documents
         self._csv = asyncio.Semaphore(CSV_AT_ONCE)
         self._slow = asyncio.Semaphore(SLOW_AT_ONCE)
+        # Of those places, a client has one. The rest of its files wait for each other.
+        self._making = Shares(1, MAKING_SECONDS, "other files of this key are being made: try again")
         self._files_of_keys: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,12 +196,12 @@ class Api:
                 answer = Page(items=items, key=key)
         # Nothing is sent before the connection is free again: a slow client holds none.
         if isinstance(answer, Deferred):
-            async with self._slow:
+            async with self._making.one(caller.share), self._slow:
                 items, key = await asyncio.to_thread(answer.made)
             answer = Page(items=items, key=key)
         if isinstance(answer, FileReply):
             with self._one_file_more(caller):
-                async with self._slow:
+                async with self._making.one(caller.share), self._slow:
                     content = await asyncio.to_thread(answer.made)
                 with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
                     await self._send_file(
@@ -288,7 +294,12 @@ class Api:
     async def _csv_file(self, caller: Caller, route: Route, call: Any) -> AsyncIterator[IO[bytes]]:
         """Yield a file with a whole list as CSV. The database is read to its end first."""
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as file:
-            async with self._csv, transaction(self._pools, caller, seconds=CSV_SECONDS) as connection:
+            async with (
+                self._making.one(caller.share),
+                self._csv,
+                transaction(self._pools, caller, seconds=CSV_SECONDS) as connection,
+            ):
+                ends = time.monotonic() + MAKING_SECONDS
                 answer = await route.handler(call(connection))
                 if isinstance(answer, Listing):
                     file.write(encoding.csv_header(answer.item).encode())
@@ -300,6 +311,8 @@ class Api:
                     async for found in answer.everything(connection):
                         # In a thread, since it takes a tenth of a second: others are answered meanwhile.
                         await asyncio.to_thread(write, found)
+                        if time.monotonic() > ends:
+                            raise too_slow(MAKING_SECONDS)
                 else:
                     assert isinstance(answer, Page)
                     file.write(encoding.csv_header(route.reply).encode())

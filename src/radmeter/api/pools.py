@@ -100,8 +100,8 @@ class Pools:
         try:
             yield connection
         finally:
-            # One that was cut off is dropped, also if it does not know its end yet.
-            if connection.cut_off or not connection.idle:
+            # One that was cut is dropped, also if it does not know its end yet.
+            if connection.was_cut or not connection.idle:
                 await connection.close()
             await pool.putconn(connection)
 

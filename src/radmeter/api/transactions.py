@@ -10,7 +10,7 @@ import psycopg
 from psycopg import errors, sql
 
 from radmeter.api.callers import Caller
-from radmeter.api.connection import ANSWER_SECONDS, ApiConnection
+from radmeter.api.connection import ANSWER_SECONDS, GRACE_SECONDS, ApiConnection
 from radmeter.api.pools import SET_PATH, Pools, Use
 from radmeter.api.problems import Problem, not_found, too_slow, unavailable
 from radmeter.database.views import NotKnown
@@ -41,14 +41,14 @@ async def transaction(
     Raises
     ------
     Problem
-        The database is away, or it refuses, or a statement takes longer than `seconds`.
+        The database is away, or does not answer, or it refuses, or a statement takes longer than `seconds`.
     """
     async with (
         contextlib.nullcontext() if writes else pools.shares.one(caller.share),
         pools.connection("write" if writes else "read") as connection,
     ):
         try:
-            connection.answer_seconds = seconds + ANSWER_SECONDS
+            connection.answer_seconds = seconds + GRACE_SECONDS
             connection.opening = _beginning(connection, caller, writes, seconds)
             yield connection
             if not connection.idle:
@@ -123,8 +123,8 @@ def _problem(error: Exception, seconds: float, connection: ApiConnection) -> Exc
         return Problem(422, "refused", error.diag.message_primary or "the database refuses it")
     if isinstance(error, errors.LockNotAvailable | errors.SerializationFailure | errors.DeadlockDetected):
         return unavailable("another change is in the way: try again", 1)
-    if isinstance(error, errors.QueryCanceled) or connection.cut_off:
-        return too_slow(connection.answer_seconds if connection.cut_off else seconds)
+    if isinstance(error, errors.QueryCanceled) or connection.was_cut:
+        return too_slow(connection.answer_seconds if connection.was_cut else seconds)
     if isinstance(error, errors.InsufficientPrivilege):
         message = error.diag.message_primary
         log.error("the login of `radmeter serve` lacks a right: grant radmeter_api to it (%s)", message)

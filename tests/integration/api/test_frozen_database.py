@@ -10,7 +10,6 @@ from support.processes import until
 from support.servers import Connection
 
 from radmeter.api.connection import ANSWER_SECONDS
-from radmeter.api.transactions import READ_SECONDS
 
 TOP_UP = "/api/v1/users/alice/top-ups"
 # For a machine that has much to do.
@@ -52,10 +51,10 @@ def test_a_frozen_server_process_is_given_up(
     ):
         read = clients.submit(timed, api, "GET", "/api/v1/plans", keys["noc"])
         written = clients.submit(timed, api, "POST", TOP_UP, keys["noc"])
-        for asked, seconds in ((read, READ_SECONDS + ANSWER_SECONDS), (written, ANSWER_SECONDS)):
+        for asked in (read, written):
             status, took = asked.result()
             assert status in (200, 201, 504), status
-            assert took < seconds + SLOW_MACHINE
+            assert took < ANSWER_SECONDS + SLOW_MACHINE
         assert api.get("/plans", keys["noc"]).status == 200
         assert timed(api, "POST", TOP_UP, keys["noc"])[0] == 201
     with stopped(*backends(tenants, "keys")), ThreadPoolExecutor() as clients:
@@ -65,7 +64,7 @@ def test_a_frozen_server_process_is_given_up(
         assert max(each.result()[1] for each in asked_at_once) < 2 * ANSWER_SECONDS + SLOW_MACHINE
         assert api.get("/plans", other).status == 200
         assert api.get("/plans", keys["noc"]).status == 200
-    assert "did not answer within" in api.text()
+    assert "its connection is dropped" in api.text()
     assert "Traceback" not in api.text()
 
 
@@ -104,3 +103,19 @@ def test_a_client_with_slow_lists_leaves_connections_to_others(
             assert waiting(tenants) >= 6
         assert {each.result().status for each in slow} <= {200, 503, 504}
     assert set(answers) == {200}
+
+
+def test_a_client_with_many_files_leaves_a_place_to_others(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    mine = keys["tenant:acme"]
+    assert api.get("/plans?format=csv", keys["reader"]).status == 200
+    with ThreadPoolExecutor(12) as clients:
+        with tenants.transaction():
+            tenants.execute("LOCK TABLE public.radacct IN ACCESS EXCLUSIVE MODE")
+            # Each of them is refused after three seconds, one by one.
+            files = [clients.submit(api.get, "/sessions?format=csv", mine) for _ in range(12)]
+            until("one of them waits", lambda: waiting(tenants) >= 1, 30)
+            assert api.get("/plans?format=csv", keys["reader"]).status == 200
+            assert not all(each.done() for each in files)
+        assert {each.result().status for each in files} <= {200, 503}

@@ -241,6 +241,8 @@ def test_a_login_leads_to_no_other_site(pages: HttpServer, keys: Mapping[str, st
 def test_whom_the_proxy_names_needs_no_key(pages_dsn: str, tmp_path: Path, scene: Connection) -> None:
     proxied = {"RADMETER_HTTP_PROXIES": "127.0.0.1/32", "RADMETER_HTTP_PROXY_ROLE": "noc"}
     with serving(pages_dsn, tmp_path, **proxied) as server:
+        # So does everybody who may log in to this machine.
+        assert "every program and user of this machine may name itself" in server.text()
         visitor = Visitor(server, X_Forwarded_User="alice", X_Forwarded_Proto="https")
         answer = visitor.get("/")
         assert answer.status == 200
@@ -265,6 +267,7 @@ def test_nobody_else_names_a_user(pages_dsn: str, tmp_path: Path) -> None:
         {"RADMETER_HTTP_PROXIES": "127.0.0.1/32"},
     ):
         with serving(pages_dsn, tmp_path, **settings) as server:
+            assert "may name itself" not in server.text()
             assert Visitor(server, X_Forwarded_User="alice").get("/").status == 303, settings
 
 
