@@ -8,7 +8,7 @@ from radmeter.alerts.silence import Heard, Watch
 from radmeter.database.connection import Connection, explained_errors
 
 # Routers that are looked at in one look: those that may have become silent, those that are, and those that are reviewed
-# by new rules. So a look takes less than a second, also if all fall silent at once; the next one follows at once.
+# by new rules. So a look takes less than a second, also if all fall silent at once. The silent ones take turns.
 MOST_DUE = 2_000
 MOST_SILENT = 2_000
 MOST_REVIEWED = 1_000
@@ -84,10 +84,14 @@ SELECT EXISTS (SELECT FROM radmeter.router_watch
                  AND interim * {OVERDUE_INTERIMS} <= %(seconds)s)"""
 
 
-def add(connection: Connection, at: datetime, *, all_: bool) -> None:
-    """Watch routers that are new, a bounded number: those with the latest ids, or `all_` that are missing."""
+def add(connection: Connection, at: datetime, *, all_: bool) -> bool:
+    """Watch routers that are new, a bounded number: those with the latest ids, or `all_` that are missing.
+
+    Return whether there may be more of them.
+    """
     with explained_errors("radmeter_owner"):
-        connection.execute((ADD_MISSING if all_ else ADD_LATER).encode(), {"at": at, "most": MOST_NEW})
+        query = ADD_MISSING if all_ else ADD_LATER
+        return connection.execute(query.encode(), {"at": at, "most": MOST_NEW}).rowcount >= MOST_NEW
 
 
 def sweep(connection: Connection, at: datetime) -> list[int]:

@@ -26,6 +26,8 @@ READERS = {
     "erasures",
     "get_user_total_usage",
     "lagging_nodes",
+    "alert_subject",
+    "is_muted",
     "muted_until",
     "limits",
     "login_settings",

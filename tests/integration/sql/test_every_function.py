@@ -169,6 +169,8 @@ WITHIN = {
     "drop_deliveries": "test_endpoint_changes.py",
     "erase_deliveries": "test_webhooks.py",
     "erase_alerts": "test_announcements.py",
+    "alert_subject": "test_moved_routers.py",
+    "is_muted": "test_announcements.py",
     "muted_until": "test_announcements.py",
     "note_reaped": "test_outages.py",
     "queue_deliveries": "test_webhooks.py",
