@@ -54,8 +54,14 @@ class JournalFigures:
 
 
 def is_for_others(directory: Path) -> bool:
-    """Tell whether there is a journal which this user may not read, as `radmeter serve` beside FreeRADIUS."""
-    return directory.is_dir() and not os.access(directory, os.R_OK | os.X_OK)
+    """Tell whether there may be a journal which this user may not read, as `radmeter serve` beside FreeRADIUS."""
+    try:
+        directory.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return not os.access(directory, os.R_OK | os.X_OK)
 
 
 def read(directory: Path, connection: Connection | None) -> JournalFigures | None:

@@ -20,7 +20,7 @@ class HostJournal:
 
     def read(self) -> tuple[JournalFigures | None, str | None]:
         """Return the figures, None without a journal for this user; and why it cannot be read. For a thread."""
-        if not self._directory.is_dir() or journal_figures.is_for_others(self._directory):
+        if journal_figures.is_for_others(self._directory) or not self._directory.is_dir():
             return None, None
         try:
             try:
