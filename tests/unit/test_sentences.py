@@ -25,7 +25,6 @@ NOT_YET = {
     "docs/backup.md": (4, 0),
     "docs/high-availability.md": (3, 0),
     "docs/operations.md": (35, 18),
-    "docs/performance.md": (16, 3),
     "docs/security.md": (4, 1),
     "radius/README.md": (5, 0),
 }
