@@ -532,7 +532,8 @@ class Settings:
             "RADMETER_HTTP_POOL",
             "8",
             _integer(1, 1000),
-            "most connections of `radmeter serve` for reading; for writing it has a quarter of that, 2 at least",
+            "most connections of `radmeter serve` for reading; it has a quarter of that, 2 at least, for writing, "
+            "and 2 for keys",
         )
     )
     http_key_file: Path = field(

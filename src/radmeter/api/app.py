@@ -14,8 +14,9 @@ from starlette.routing import Mount, Route
 from radmeter.api import openapi
 from radmeter.api.access import Access
 from radmeter.api.cursors import Cursors
-from radmeter.api.dispatch import PREFIX, Api
+from radmeter.api.dispatch import Api
 from radmeter.api.hub import Hub
+from radmeter.api.incoming import PREFIX
 from radmeter.api.middleware import Around
 from radmeter.api.monitoring import Monitoring
 from radmeter.api.noc.app import Pages, Refused

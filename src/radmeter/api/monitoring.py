@@ -53,22 +53,26 @@ class Monitoring:
             await self._check(request)
         except Problem as problem:
             return Response(problem.body(), problem.status, {**problem.headers, **NOT_KEPT}, MEDIA_TYPE)
+        await self._figures()
         text, content_type = await asyncio.to_thread(self._exposition, request.headers.get("accept", ""))
         return Response(text, headers={**NOT_KEPT, "content-type": content_type})
 
     async def _ready(self, request: Request) -> Response:
         """Say whether packets are counted, and in time. What is wrong in words is for this machine."""
-        if self._reading is None:
-            # Whoever asks meanwhile waits for the same figures: no key is needed here, and there are few threads.
-            self._reading = asyncio.create_task(asyncio.to_thread(self._source.read))
-            self._reading.add_done_callback(self._read)
-        faults = health.faults(await asyncio.shield(self._reading))
+        faults = health.faults(await self._figures())
         body: dict[str, Any] = {"ready": not faults, "faults": sorted({fault.about for fault in faults})}
         if is_local(request.headers, self._access.address(request.scope)):
             body["details"] = [fault.text for fault in faults]
         return JSONResponse(body, 503 if faults else 200, NOT_KEPT)
 
-    def _read(self, _: object) -> None:
+    async def _figures(self) -> Figures:
+        """Read the figures. Whoever asks meanwhile waits for the same: no key is needed here, and threads are few."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(asyncio.to_thread(self._source.read))
+            self._reading.add_done_callback(self._was_read)
+        return await asyncio.shield(self._reading)
+
+    def _was_read(self, _: object) -> None:
         self._reading = None
 
     async def _check(self, request: Request) -> None:

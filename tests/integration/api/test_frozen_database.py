@@ -10,6 +10,7 @@ from support.processes import until
 from support.servers import Connection
 
 from radmeter.api.connection import ANSWER_SECONDS
+from radmeter.metrics.figures import CACHED_SECONDS
 
 TOP_UP = "/api/v1/users/alice/top-ups"
 # For a machine that has much to do.
@@ -119,3 +120,30 @@ def test_a_client_with_many_files_leaves_a_place_to_others(
             assert api.get("/plans?format=csv", keys["reader"]).status == 200
             assert not all(each.done() for each in files)
         assert {each.result().status for each in files} <= {200, 503}
+
+
+def test_a_frozen_reading_of_metrics_takes_one_thread(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    """Nobody needs a key to ask whether the server is ready, and files are made in threads, too."""
+    assert api.request("GET", "/readyz").status == 200
+    reading = tenants.execute(
+        """SELECT pid FROM pg_stat_activity
+           WHERE usename LIKE 'login_%' AND datname = current_database()
+             AND application_name NOT LIKE 'radmeter serve%'"""
+    ).fetchall()
+    assert len(reading) == 1
+
+    def is_answered() -> bool:
+        try:
+            return api.request("GET", "/readyz", timeout=15).status > 0
+        except TimeoutError:
+            return False
+
+    read_at = time.monotonic()
+    with stopped(reading[0][0]), ThreadPoolExecutor(60) as probes:
+        until("they are to be read anew", lambda: time.monotonic() > read_at + CACHED_SECONDS, 30)
+        asked = [probes.submit(is_answered) for _ in range(60)]
+        for _ in range(3):
+            assert api.get("/plans?format=csv", keys["reader"]).status == 200
+        assert not any(each.result() for each in asked)

@@ -12,7 +12,7 @@ from support.http_server import HttpServer, serving
 from support.processes import until
 from support.servers import Connection
 
-from radmeter.api.dispatch import SEND_SECONDS
+from radmeter.api.outgoing import SEND_SECONDS
 from radmeter.api.protocol import HEAD_SECONDS
 from radmeter.api.server import MOST_OF_AN_ADDRESS
 

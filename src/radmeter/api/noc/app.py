@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import mimetypes
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,7 @@ from radmeter.api.pools import Pools
 from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, not_found, unavailable
 from radmeter.api.reads import alerts
 from radmeter.api.route import OPERATORS
+from radmeter.api.shares import Shares
 from radmeter.api.transactions import transaction
 from radmeter.config import Settings
 
@@ -62,8 +64,8 @@ PARTS = {
 }
 # A number of an address: what fits into the database's bigint, and a digit more.
 NUMBER_DIGITS = 20
-# Statements that are made at once, and those that wait for it.
-STATEMENTS_AT_ONCE, STATEMENTS_WAITING = 2, 20
+# Statements that are made at once; those of a tenant that wait for it, and how long.
+STATEMENTS_AT_ONCE, STATEMENTS_WAITING, STATEMENT_SECONDS = 2, 20, 60.0
 
 
 class _Number(Convertor[int]):
@@ -115,7 +117,8 @@ class Pages:
         self._hub = hub
         self._read_dsn = read_dsn
         self._statements = asyncio.Semaphore(STATEMENTS_AT_ONCE)
-        self._waiting = 0
+        self._one_each = Shares(1, STATEMENT_SECONDS)
+        self._waiting: Counter[str] = Counter()
         self._views = Views(pools, hub, examiner, HostJournal(read_dsn, settings.journal), key)
         self.logins = Logins(settings, pools, access, key)
 
@@ -316,15 +319,17 @@ class Pages:
         return Response(content, 200, {**HEADERS, "content-disposition": disposition}, media_type)
 
     async def _made(self, caller: Caller, month: str, kind: str) -> tuple[bytes, str, str]:
-        """Make a statement. Few at once: each has a connection of its own, and takes a processor."""
-        if self._waiting >= STATEMENTS_WAITING:
+        """Make a statement. Few at once, one of a tenant: each has its own connection, and takes a processor."""
+        if self._waiting[caller.share] >= STATEMENTS_WAITING:
             raise unavailable("too many statements are asked for at once: try again", 5)
-        self._waiting += 1
+        self._waiting[caller.share] += 1
         try:
-            async with self._statements:
+            async with self._one_each.one(caller.share), self._statements:
                 return await run_in_threadpool(host.statement, self._read_dsn, caller, month, kind)
         finally:
-            self._waiting -= 1
+            self._waiting[caller.share] -= 1
+            if not self._waiting[caller.share]:
+                del self._waiting[caller.share]
 
     def _write(self, do: Done, said: str) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers a form: it does what it says as the role of who looks, and shows the page again."""
