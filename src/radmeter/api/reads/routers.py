@@ -12,7 +12,7 @@ from radmeter.api.route import Bytes
 # The rights and policies of the caller hold in this view: a tenant sees its own routers.
 ROUTERS = """
 SELECT router.id, router.name, router.mac, router.nas_identifier, host(router.ip_address) AS ip_address, router.status,
-       router.timezone, router.tenant, router.tenant_id, router.interim_interval, router.stale_after_seconds,
+       router.timezone, router.site, router.tenant, router.tenant_id, router.interim_interval, router.stale_after_seconds,
        router.created_at, router.updated_at, router.merged_into
 FROM radmeter.router_list AS router WHERE true"""
 DAYS = """
@@ -32,6 +32,7 @@ class RouterItem(Struct, kw_only=True):
     ip_address: str | None
     status: str
     timezone: str
+    site: str | None
     tenant: str | None
     tenant_id: int | None
     interim_interval: int | None
