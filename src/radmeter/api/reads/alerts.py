@@ -69,7 +69,11 @@ class AlertItem(Struct, kw_only=True):
 
 
 def listing(
-    *, open_only: bool | None = None, severity: str | None = None, site: str | None = None, folded: bool = False
+    *,
+    open_only: bool | None = None,
+    severity: str | None = None,
+    site: str | None = None,
+    folded: bool = False,
 ) -> Listing[AlertItem]:
     """Return the list of alerts, the newest first."""
     query = ITEMS
