@@ -20,6 +20,7 @@ Phase = Literal["idle", "ok", "pending", "firing", "clearing"]
 IDLE_SECONDS = 300.0
 # A silent one is looked at so often, to see it come back.
 AGAIN_SECONDS = 2.0
+# A packet may be late by half an interim: routers spread their interims, and packets are sent again.
 LATE_INTERIMS = 1.5
 BACK_ARRIVALS = 2
 # An arrival that is further ahead of the database's clock is impossible, and is not kept (architecture, "Time").

@@ -108,7 +108,9 @@ def test_an_operator_acknowledges_and_mutes(network: Network, database: str) -> 
     run(database, "alerts", "unmute", "1")
     assert radmeter(database, "alerts", "mutes", "--format", "json").json() == []
     assert "no mute #1 in force" in refused(database, "alerts", "unmute", "1")
-    assert "to come" in refused(database, "alerts", "mute", "--rule", "x", "--until", "2020-01-01")
+    assert "to come" in refused(
+        database, "alerts", "mute", "--rule", "router-silent", "--until", "2020-01-01"
+    )
     actions = network.connection.execute("SELECT action FROM public.audit_log ORDER BY id").fetchall()
     assert actions == [("alerts ack",), ("alerts mute",), ("alerts unmute",)]
 

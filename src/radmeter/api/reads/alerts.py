@@ -1,12 +1,20 @@
 """Alerts, open and past."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
 
-from radmeter.alerts.wording import WHAT
+from msgspec import Struct
+
+from radmeter.alerts.wording import in_short
 from radmeter.api.connection import ApiConnection
-from radmeter.api.listing import Row, rows
-from radmeter.units import counted, duration
+from radmeter.api.listing import Listing, Order, Row, reader, rows
+from radmeter.api.problems import not_found
+
+ITEMS = """
+SELECT alert.id, alert.severity, alert.state, alert.subject, alert.kind, alert.rule, alert.router_id, alert.router,
+       alert.site, alert.username, alert.began_at, alert.fired_at, alert.resolved_at, alert.announced_at, alert.folded,
+       alert.folded_into, alert.muted_until, alert.acked_at, alert.acked_by, alert.ack_note
+FROM radmeter.alert_list AS alert WHERE true"""
 
 _LIST = """
 SELECT id, rule, kind, severity, state, subject AS about, router_id, site, username, began_at, fired_at,
@@ -20,9 +28,78 @@ _RANK = "array_position('{critical,warning,info}', severity)"
 _OPEN_FIRST = f"""
 SELECT * FROM ({_OPEN}) AS alert
 ORDER BY acked_at IS NOT NULL, muted, {_RANK}, id DESC LIMIT %(most)s"""  # noqa: S608  # a constant
+# Each second: the mutes are read once, and what is shown of an alert is not.
 COUNT = """
-SELECT count(*) AS alerts, coalesce(max(id), 0) AS newest FROM radmeter.alert_list
-WHERE resolved_at IS NULL AND folded_into IS NULL AND acked_at IS NULL AND muted_until IS NULL"""
+WITH mute AS MATERIALIZED (
+    SELECT rule, router_id, site, username FROM radmeter.alert_mutes WHERE until_at > now() AND created_at <= now()
+)
+SELECT count(*) AS alerts, coalesce(max(alert.id), 0) AS newest FROM radmeter.alerts AS alert
+WHERE alert.resolved_at IS NULL AND alert.folded_into IS NULL AND alert.acked_at IS NULL
+  AND NOT EXISTS (SELECT FROM mute WHERE radmeter.is_muted(
+      mute.rule, mute.router_id, mute.site, mute.username, alert.rule, alert.router_id, alert.site, alert.username))"""
+
+
+class AlertItem(Struct, kw_only=True):
+    """An alert.
+
+    state: firing; clearing: it is well again, but not for long enough; resolved. folded: for how many alerts of routers
+    it stands, which have its id as folded_into. announced_at: null if nobody was told.
+    """
+
+    id: int
+    severity: str
+    state: str
+    subject: str
+    kind: str
+    rule: str
+    router_id: int | None
+    router: str | None
+    site: str | None
+    username: str | None
+    began_at: datetime
+    fired_at: datetime
+    resolved_at: datetime | None
+    announced_at: datetime | None
+    folded: int
+    folded_into: int | None
+    muted_until: datetime | None
+    acked_at: datetime | None
+    acked_by: str | None
+    ack_note: str | None
+
+
+def listing(
+    *,
+    open_only: bool | None = None,
+    severity: str | None = None,
+    site: str | None = None,
+    folded: bool = False,
+) -> Listing[AlertItem]:
+    """Return the list of alerts, the newest first."""
+    query = ITEMS
+    if open_only is not None:
+        query += f" AND alert.resolved_at IS {'' if open_only else 'NOT '}NULL"
+    if not folded:
+        query += " AND alert.folded_into IS NULL"
+    if severity is not None:
+        query += " AND alert.severity = %(severity)s"
+    if site is not None:
+        query += " AND alert.site = %(site)s"
+    return Listing(
+        query=query,
+        values={"severity": severity, "site": site},
+        order=(Order("alert.id", "bigint"),),
+        descending=True,
+        item=AlertItem,
+    )
+
+
+async def item(connection: ApiConnection, alert_id: int) -> AlertItem:
+    """Return an alert. Raises Problem if there is none."""
+    found = await rows(connection, f"{ITEMS} AND alert.id = %(id)s", {"id": alert_id})
+    if not found:
+        raise not_found(f"there is no alert {alert_id}")
+    return reader(AlertItem)(found[0])
 
 
 async def open_alerts(connection: ApiConnection, limit: int) -> list[Row]:
@@ -58,18 +135,4 @@ async def alert(connection: ApiConnection, alert_id: int) -> Row | None:
 
 
 def _with_words(row: Row) -> Row:
-    return {**row, "words": words(row["kind"], row["detail"] or {}, row["folded"])}
-
-
-def words(kind: str, detail: Mapping[str, Any], folded: int = 0) -> str:
-    """Return what an alert says, for people."""
-    said = {
-        "router_silent": "is silent",
-        "site_down": "is down: all of its routers are silent",
-        "quota": "is at a quota limit",
-    }.get(kind) or WHAT.get(kind, kind.replace("_", " "))
-    if isinstance(detail.get("interim_seconds"), int | float):
-        said += f" (interims every {duration(detail['interim_seconds'])})"
-    if folded:
-        said += f" ({counted(folded, 'router')})"
-    return said
+    return {**row, "words": in_short(row)}
