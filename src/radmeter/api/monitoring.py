@@ -18,7 +18,7 @@ from radmeter.api.problems import MEDIA_TYPE, Problem
 from radmeter.config import Settings
 from radmeter.metrics import health
 from radmeter.metrics.exposition import Exposition
-from radmeter.metrics.figures import Source
+from radmeter.metrics.figures import Figures, Source
 
 # The login of the server has the rights of this role, and only if it takes it.
 ROLE = "radmeter_reader"
@@ -29,7 +29,7 @@ NOT_KEPT = {"cache-control": "no-store"}
 
 
 class Monitoring:
-    """The routes, and the figures that they show. `dsn` is the database to read from."""
+    """The routes, and the figures that they show, also to others. `dsn` is the database to read from."""
 
     def __init__(self, settings: Settings, access: Access, dsn: str) -> None:
         self._access = access
@@ -37,6 +37,10 @@ class Monitoring:
             dsn, journal=settings.journal, routers=settings.metrics_routers, role=ROLE, backups=True
         )
         self._exposition = Exposition(self._source.read)
+
+    def figures(self) -> Figures:
+        """Return the figures of now, or of a moment ago. To be called in a thread."""
+        return self._source.read()
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""

@@ -69,11 +69,12 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         journal = directory / "journal"
         prepare(database, journal)
         writer = stack.enter_context(closing(JournalWriter(journal, sync="interval")))
-        source = Source(database, journal=journal, routers=1, backups=True, cached_seconds=0.2)
+        source = Source(database, journal=journal, routers=1, backups=True, cached_seconds=0)
         stack.callback(source.close)
-        source.read()
-        figures = stack.enter_context(served(Exposition(source.read)))
-        hosts = stack.enter_context(served(Exposition(source.read, metrics=OF_HOST, process=False)))
+        # Read here, not by the scrapes: these have half a second, and what one does not get in time is gone.
+        latest = [source.read()]
+        figures = stack.enter_context(served(Exposition(lambda: latest[-1])))
+        hosts = stack.enter_context(served(Exposition(lambda: latest[-1], metrics=OF_HOST, process=False)))
         found = stack.enter_context(running(directory, figures, hosts))
         deadline = time.monotonic() + SECONDS
         turn = 0
@@ -81,6 +82,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
             turn += 1
             go_on(database, turn)
             append(writer, range(turn, turn + 1))
+            latest.append(source.read())
         yield found
 
 
@@ -158,6 +160,15 @@ def prepare(database: str, journal: Path) -> None:
             """INSERT INTO radmeter.webhook (url, events, secret)
                VALUES ('https://example.org/', ARRAY['quota.over'], 'sealed')""",
             "UPDATE public.user_quota_usage SET bytes_in = bytes_in + 1",
+            """INSERT INTO radmeter.router_watch (router_id, phase, since, due_at)
+               SELECT id, 'firing', now(), now() FROM public.routers WHERE name = 'gate'
+               ON CONFLICT (router_id) DO UPDATE SET phase = 'firing'""",
+            "UPDATE radmeter.alert_state SET ticked_at = now()",
+            """INSERT INTO radmeter.alerts (rule, kind, severity, site, began_at, fired_at)
+               VALUES ('site-down', 'site_down', 'critical', 'north', now(), now())""",
+            """INSERT INTO radmeter.alert_mail (recipients, state, created_at, ended_at)
+               VALUES ('{noc@example.org}', 'waiting', now() - interval '1 minute', NULL),
+                      ('{noc@example.org}', 'dead', now(), now())""",
         ):
             connection.execute(statement.encode())
     assert radmeter(database, "verify").exit_code == 1

@@ -25,7 +25,6 @@ from radmeter.api.encoding import takes_gzip
 from radmeter.api.hub import Hub
 from radmeter.api.noc import host
 from radmeter.api.noc.examining import Examiner
-from radmeter.api.noc.host_journal import HostJournal
 from radmeter.api.noc.logins import PAGE_RATE, PAGE_RATE_SECONDS, Logins, Visit
 from radmeter.api.noc.page import (
     HEADERS,
@@ -46,6 +45,7 @@ from radmeter.api.reads import alerts
 from radmeter.api.route import OPERATORS
 from radmeter.api.transactions import transaction
 from radmeter.config import Settings
+from radmeter.metrics.figures import Figures
 
 TENANT = frozenset({"tenant"})
 LARGEST_FORM = 16 << 10
@@ -101,6 +101,7 @@ class Pages:
         examiner: Examiner,
         key: bytes,
         read_dsn: str,
+        figures: Callable[[], Figures],
     ) -> None:
         self._pools = pools
         self._access = access
@@ -108,7 +109,7 @@ class Pages:
         self._read_dsn = read_dsn
         self._statements = asyncio.Semaphore(STATEMENTS_AT_ONCE)
         self._waiting = 0
-        self._views = Views(pools, hub, examiner, HostJournal(read_dsn, settings.journal), key)
+        self._views = Views(pools, hub, examiner, figures, key)
         self.logins = Logins(settings, access, key)
 
     def routes(self) -> list[BaseRoute]:
