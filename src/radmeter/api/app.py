@@ -50,7 +50,8 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     routes = all_routes()
     hub = Hub(pools)
     examiner = Examiner(settings, dsn)
-    pages = Pages(settings, pools, access, hub, examiner, key, settings.read_dsn or dsn)
+    read_dsn = settings.read_dsn or dsn
+    pages = Pages(settings, pools, access, hub, examiner, key, read_dsn, monitoring.figures)
     stream = Stream(hub, pages.logins.again)
     documents = {"openapi.json": msgspec.json.encode(openapi.document(routes))}
     api = Api(settings, pools, access, Cursors(key), routes, documents)

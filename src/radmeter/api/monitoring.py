@@ -30,7 +30,7 @@ NOT_KEPT = {"cache-control": "no-store"}
 
 
 class Monitoring:
-    """The routes, and the figures that they show. `dsn` is the database to read from."""
+    """The routes, and the figures that they show, also to others. `dsn` is the database to read from."""
 
     def __init__(self, settings: Settings, access: Access, dsn: str) -> None:
         self._access = access
@@ -39,6 +39,10 @@ class Monitoring:
         self._source = Source(dsn, journal=journal, routers=settings.metrics_routers, role=ROLE, backups=True)
         self._exposition = Exposition(self._source.read)
         self._reading: asyncio.Task[Figures] | None = None
+
+    def figures(self) -> Figures:
+        """Return the figures of now, or of a moment ago. To be called in a thread."""
+        return self._source.read()
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""

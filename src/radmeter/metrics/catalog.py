@@ -124,7 +124,7 @@ ROUTERS: Final = (
     gauge("radmeter_sessions_open", "Open sessions.", plain(lambda row: row["sessions"]["open"])),
     gauge(
         "radmeter_sessions_stale",
-        "Open sessions that the jobs will close: without a packet for three interims.",
+        "Open sessions that the jobs will close: without a packet for three interims, and for stale_minutes (10).",
         plain(lambda row: row["sessions"]["stale"]),
     ),
     gauge(
@@ -140,9 +140,9 @@ ROUTERS: Final = (
     ),
     gauge(
         "radmeter_routers_silent",
-        "Routers with open sessions, all of them stale: nothing came for three interims. It ends when the jobs close "
-        "the sessions.",
-        plain(lambda row: row["sessions"]["silent"]),
+        "Routers that are silent: packets are expected, and none came for three interims. The jobs find it, as for "
+        "the pages and alerts.",
+        plain(lambda row: row["silent"]),
     ),
     gauge(
         "radmeter_routers_clock_wrong",
@@ -195,7 +195,8 @@ JOURNAL: Final = (
     ),
     gauge(
         "radmeter_journal_bytes",
-        "What lies in this host's journal, without what is kept after shipping.",
+        "What this host's journal takes on disk, without what is kept after shipping. A segment is there until all of "
+        "it is shipped.",
         journal(lambda journal: journal.size_bytes),
         of_host=True,
     ),
@@ -291,9 +292,9 @@ QUOTAS: Final = (
         plain(lambda row: row["queue"]["oldest"] or 0),
     ),
     gauge(
-        "radmeter_coa_silent_routers",
+        "radmeter_coa_routers_not_answering",
         "Routers that do not answer requests.",
-        plain(lambda row: row["silent_to_requests"]),
+        plain(lambda row: row["not_answering"]),
     ),
     counter(
         "radmeter_quota_decisions_total",
@@ -326,6 +327,33 @@ QUOTAS: Final = (
         plain(lambda row: row["webhooks_waiting"]),
     ),
 )
+ALERTS: Final = (
+    gauge(
+        "radmeter_alerts_open",
+        "Open alerts of radmeter by severity, without those for which the alert of a site stands.",
+        rows(lambda row: by_name(row, "alerts", "critical", "warning", "info")),
+        "severity",
+    ),
+    gauge(
+        "radmeter_alerts_looked_timestamp_seconds",
+        "When the jobs last looked for what is wrong. They do each second. Not there before the first time.",
+        plain(lambda row: row["alerts_looked"]),
+    ),
+    gauge(
+        "radmeter_alert_mails",
+        "E-mails about alerts by state: waiting, and dead: given up within a day.",
+        rows(
+            lambda row: [(("waiting",), row["alert_mails"]["waiting"]), (("dead",), row["dead_alert_mails"])]
+        ),
+        "state",
+    ),
+    gauge(
+        "radmeter_alert_mails_oldest_age_seconds",
+        "How old the oldest e-mail is that waits. 0: none waits.",
+        plain(lambda row: row["alert_mails"]["oldest"] or 0),
+    ),
+)
+
 MONEY: Final = (
     counter(
         "radmeter_invoices_total",
@@ -350,7 +378,7 @@ MONEY: Final = (
 JOBS: Final = (
     gauge(
         "radmeter_jobs_alive_timestamp_seconds",
-        "When the process that runs the jobs last said that it does, by lease: jobs, quotas.",
+        "When the process that runs the jobs last said that it does, by lease: jobs, quotas, alerts.",
         rows(lambda row: by_name(row, "leases")),
         "lease",
     ),
@@ -465,6 +493,7 @@ CHAPTERS: Final[dict[str, tuple[Metric, ...]]] = {
     "Sessions and routers": ROUTERS,
     "The journal": JOURNAL,
     "Quotas and requests to routers": QUOTAS,
+    "Alerts": ALERTS,
     "Money": MONEY,
     "The jobs and what they leave": JOBS,
     "The database and this host": HOST,

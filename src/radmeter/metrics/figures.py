@@ -182,7 +182,8 @@ class Source:
         found, journal_fault = None, None
         if self._journal is not None:
             try:
-                found = journal_figures.read(self._journal, self._reading() if database is not None else None)
+                # If the database is lost by now, the next reading says so.
+                found = journal_figures.read(self._journal, self._reading if database is not None else None)
             except (RadmeterError, OSError) as error:
                 journal_fault = str(error)
         return Figures(

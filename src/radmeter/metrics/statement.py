@@ -100,8 +100,11 @@ SELECT json_build_object(
     'sessions', (SELECT json_build_object(
         'open', coalesce(sum(sessions), 0), 'stale', coalesce(sum(stale), 0),
         'reporting', count(*) FILTER (WHERE stale < sessions AND router_id IS NOT NULL),
-        'silent', count(*) FILTER (WHERE stale = sessions AND router_id IS NOT NULL),
         'wrong_clock', count(*) FILTER (WHERE wrong_clock AND router_id IS NOT NULL)) FROM at_router),
+    -- What the jobs found, as on the pages and in alerts.
+    'silent', (SELECT count(*) FROM radmeter.router_watch AS watch JOIN public.routers AS router
+                   ON router.id = watch.router_id
+               WHERE watch.phase IN ('pending', 'firing') AND router.status = 'active' AND router.merged_into IS NULL),
     'days', (SELECT json_agg(json_build_array(usage_date, bytes_in, bytes_out))
              FROM (SELECT usage.usage_date, sum(usage.bytes_in) AS bytes_in, sum(usage.bytes_out) AS bytes_out
                    -- OFFSET 0: each router by the index, however many days there are. The first day is a value that the
@@ -146,7 +149,7 @@ SELECT json_build_object(
         FROM new_request AS request WHERE request.seconds IS NOT NULL GROUP BY 1) AS counted),
     'queue', (SELECT json_build_object('waiting', count(*), 'oldest', extract(epoch FROM now() - min(created_at)))
               FROM radmeter.disconnect_queue WHERE ended_at IS NULL),
-    'silent_to_requests', (SELECT count(*) FROM radmeter.router_coa_state WHERE silent_since IS NOT NULL),
+    'not_answering', (SELECT count(*) FROM radmeter.router_coa_state WHERE silent_since IS NOT NULL),
     'quota_users', (SELECT json_object_agg(status, number) FROM (
         SELECT status, count(*) AS number FROM radmeter.quota_account WHERE status <> 'active' GROUP BY 1) AS counted),
     'quota_overdue', (SELECT extract(epoch FROM now() - least(
@@ -159,6 +162,14 @@ SELECT json_build_object(
     'voided', (SELECT count(*) FROM public.credit_notes WHERE voids),
     'closed_month', (SELECT extract(epoch FROM max(period)) FROM radmeter.billing_close WHERE tenant_id IS NULL),
     'leases', (SELECT json_object_agg(name, extract(epoch FROM renewed_at)) FROM radmeter.lease),
+    'alerts', (SELECT json_object_agg(severity, number) FROM (
+        SELECT severity, count(*) AS number FROM radmeter.alerts
+        WHERE resolved_at IS NULL AND folded_into IS NULL GROUP BY 1) AS counted),
+    'alerts_looked', (SELECT extract(epoch FROM ticked_at) FROM radmeter.alert_state),
+    'alert_mails', (SELECT json_build_object('waiting', count(*), 'oldest', extract(epoch FROM now() - min(created_at)))
+                    FROM radmeter.alert_mail WHERE state = 'waiting'),
+    'dead_alert_mails', (SELECT count(*) FROM radmeter.alert_mail
+                         WHERE state = 'dead' AND ended_at > now() - interval '1 day'),
     'jobs', (SELECT json_agg(json_build_object(
         'job', job, 'succeeded', extract(epoch FROM succeeded_at), 'failed', extract(epoch FROM failed_at),
         'error', error)) FROM radmeter.job_result),

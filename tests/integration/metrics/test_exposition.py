@@ -92,7 +92,7 @@ def test_no_label_is_of_a_user() -> None:
     assert labels == {
         *("version", "python", "postgresql", "revision"),
         *("node", "direction", "reason", "kind", "status", "router_id", "router", "result", "decision"),
-        *("lease", "name", "queryid", "statement", "of"),
+        *("lease", "severity", "state", "name", "queryid", "statement", "of"),
     }
 
 

@@ -28,7 +28,8 @@ from radmeter.plugin.journal import files
 from radmeter.plugin.journal.writer import JournalWriter
 
 ROUTER, OTHER = "02-00-00-00-00-01", "02-00-00-00-00-02"
-SCRAPES = 6
+# In the first turns Alice uses up her quota.
+SCRAPES, TURNS = 6, 9
 SECONDS = 120.0
 RULES = yaml.safe_load((DEPLOY / "prometheus" / "radmeter.rules.yml").read_text())["groups"][0]["rules"]
 TWICE = "prometheus_target_scrapes_sample_duplicate_timestamp_total"
@@ -69,18 +70,22 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         journal = directory / "journal"
         prepare(database, journal)
         writer = stack.enter_context(closing(JournalWriter(journal, sync="interval")))
-        source = Source(database, journal=journal, routers=1, backups=True, cached_seconds=0.2)
+        source = Source(database, journal=journal, routers=1, backups=True, cached_seconds=0)
         stack.callback(source.close)
-        source.read()
-        figures = stack.enter_context(served(Exposition(source.read)))
-        hosts = stack.enter_context(served(Exposition(source.read, metrics=OF_HOST, process=False)))
+        # Read here, not by the scrapes: these have half a second, and what one does not get in time is gone.
+        latest = [source.read()]
+        figures = stack.enter_context(served(Exposition(lambda: latest[-1])))
+        hosts = stack.enter_context(served(Exposition(lambda: latest[-1], metrics=OF_HOST, process=False)))
         found = stack.enter_context(running(directory, figures, hosts))
         deadline = time.monotonic() + SECONDS
-        turn = 0
-        while (scrapes(found) < SCRAPES) and time.monotonic() < deadline:
+        turn, enough = 0, SCRAPES
+        while (turn < TURNS or scrapes(found) < enough) and time.monotonic() < deadline:
             turn += 1
+            if turn == TURNS:  # what has happened by now is to be seen
+                enough = max(SCRAPES, scrapes(found) + 2)
             go_on(database, turn)
             append(writer, range(turn, turn + 1))
+            latest.append(source.read())
         yield found
 
 
@@ -158,6 +163,15 @@ def prepare(database: str, journal: Path) -> None:
             """INSERT INTO radmeter.webhook (url, events, secret)
                VALUES ('https://example.org/', ARRAY['quota.over'], 'sealed')""",
             "UPDATE public.user_quota_usage SET bytes_in = bytes_in + 1",
+            """INSERT INTO radmeter.router_watch (router_id, phase, since, due_at)
+               SELECT id, 'firing', now(), now() FROM public.routers WHERE name = 'gate'
+               ON CONFLICT (router_id) DO UPDATE SET phase = 'firing'""",
+            "UPDATE radmeter.alert_state SET ticked_at = now()",
+            """INSERT INTO radmeter.alerts (rule, kind, severity, site, began_at, fired_at)
+               VALUES ('site-down', 'site_down', 'critical', 'north', now(), now())""",
+            """INSERT INTO radmeter.alert_mail (recipients, state, created_at, ended_at)
+               VALUES ('{noc@example.org}', 'waiting', now() - interval '1 minute', NULL),
+                      ('{noc@example.org}', 'dead', now(), now())""",
         ):
             connection.execute(statement.encode())
     assert radmeter(database, "verify").exit_code == 1

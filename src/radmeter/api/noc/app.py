@@ -26,7 +26,6 @@ from radmeter.api.encoding import takes_gzip
 from radmeter.api.hub import Hub
 from radmeter.api.noc import host
 from radmeter.api.noc.examining import Examiner
-from radmeter.api.noc.host_journal import HostJournal
 from radmeter.api.noc.logins import Logins, Visit
 from radmeter.api.noc.page import (
     HEADERS,
@@ -48,6 +47,7 @@ from radmeter.api.route import OPERATORS
 from radmeter.api.shares import Shares
 from radmeter.api.transactions import transaction
 from radmeter.config import Settings
+from radmeter.metrics.figures import Figures
 
 TENANT = frozenset({"tenant"})
 LARGEST_FORM = 16 << 10
@@ -111,6 +111,7 @@ class Pages:
         examiner: Examiner,
         key: bytes,
         read_dsn: str,
+        figures: Callable[[], Figures],
     ) -> None:
         self._pools = pools
         self._access = access
@@ -119,7 +120,7 @@ class Pages:
         self._statements = asyncio.Semaphore(STATEMENTS_AT_ONCE)
         self._one_each = Shares(1, STATEMENT_SECONDS)
         self._waiting: Counter[str] = Counter()
-        self._views = Views(pools, hub, examiner, HostJournal(read_dsn, settings.journal), key)
+        self._views = Views(pools, hub, examiner, figures, key)
         self.logins = Logins(settings, pools, access, key)
 
     def routes(self) -> list[BaseRoute]:

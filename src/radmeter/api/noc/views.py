@@ -1,7 +1,7 @@
 """The pages of the NOC. Each reads in one transaction, as the role of who looks."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -13,12 +13,12 @@ from radmeter.api.hub import Hub
 from radmeter.api.listing import Row, rows
 from radmeter.api.noc.cached import Cached
 from radmeter.api.noc.examining import Examiner, in_short
-from radmeter.api.noc.host_journal import HostJournal
 from radmeter.api.noc.templating import chart
 from radmeter.api.pools import Pools
 from radmeter.api.problems import bad_request, not_found
 from radmeter.api.reads import alerts, finding, over, pipeline, states
 from radmeter.api.transactions import transaction
+from radmeter.metrics.figures import Figures
 from radmeter.packet.router_key import normal_mac
 from radmeter.quotas.over import STATUSES
 from radmeter.usage.sessions import sessions_query
@@ -48,11 +48,13 @@ Query = Mapping[str, str]
 class Views:
     """Reads what the pages show."""
 
-    def __init__(self, pools: Pools, hub: Hub, examiner: Examiner, journal: HostJournal, key: bytes) -> None:
+    def __init__(
+        self, pools: Pools, hub: Hub, examiner: Examiner, figures: Callable[[], Figures], key: bytes
+    ) -> None:
         self._pools = pools
         self._hub = hub
         self._examiner = examiner
-        self._journal = journal
+        self._figures = figures
         self._cached = Cached()
         self._cursors = Cursors(key)
 
@@ -103,7 +105,8 @@ class Views:
         return {"rows": users}
 
     async def _read_journal(self) -> tuple[Any, str | None]:
-        return await asyncio.to_thread(self._journal.read)
+        figures = await asyncio.to_thread(self._figures)
+        return figures.journal, figures.journal_fault
 
     async def late(self) -> list[int]:
         """Return the routers that are late."""
