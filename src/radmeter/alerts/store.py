@@ -97,6 +97,10 @@ SELECT ticked_at, extract(epoch FROM clock_timestamp() - ticked_at)::float8 AS l
            AS mails_dead
 FROM radmeter.alert_state"""
 RULES = "SELECT rules FROM radmeter.alert_state"
+# The number and a note; the rule, the router, the site, the user, until when, and a note; the number of a mute.
+ACKNOWLEDGE = "SELECT radmeter.ack_alert(%s, %s)"
+MUTE = "SELECT radmeter.mute_alerts(%s, %s, %s, %s, %s, %s)"
+UNMUTE = "SELECT radmeter.unmute_alerts(%s)"
 MAILS = """
 SELECT mail.id, mail.recipients, mail.state,
        (SELECT count(*) FROM radmeter.alert_mail_line AS line WHERE line.mail_id = mail.id) AS alerts,
@@ -222,7 +226,7 @@ def acknowledge(connection: Connection, alert_id: int, note: str | None) -> None
         There is none, or it was resolved.
     """
     with explained_errors("radmeter_noc"):
-        connection.execute("SELECT radmeter.ack_alert(%s, %s)", (alert_id, note))
+        connection.execute(ACKNOWLEDGE, (alert_id, note))
 
 
 def mute(
@@ -243,10 +247,7 @@ def mute(
         Nothing is named, or the time is over or too far ahead.
     """
     with explained_errors("radmeter_noc"):
-        row = connection.execute(
-            "SELECT radmeter.mute_alerts(%s, %s, %s, %s, %s, %s)",
-            (rule, router_id, site, username, until, note),
-        ).fetchone()
+        row = connection.execute(MUTE, (rule, router_id, site, username, until, note)).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -254,7 +255,7 @@ def mute(
 def unmute(connection: Connection, mute_id: int) -> None:
     """End a mute. Raises StoreError if there is none in force."""
     with explained_errors("radmeter_noc"):
-        connection.execute("SELECT radmeter.unmute_alerts(%s)", (mute_id,))
+        connection.execute(UNMUTE, (mute_id,))
 
 
 def _worded(row: Row) -> Row:

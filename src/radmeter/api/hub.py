@@ -51,8 +51,11 @@ SELECT clock_timestamp() AS read_at, extract(epoch FROM clock_timestamp())::floa
        (SELECT extract(epoch FROM clock_timestamp() - max(last_received_at))::float8 FROM radmeter.nodes) AS
        newest_seconds,
        (SELECT count(*) FROM radmeter.journal_incidents WHERE open) AS gaps, alert.alerts, alert.newest,
+       alert.critical AS critical_alerts, alert.warning AS warning_alerts,
        watch.silent, watch.moved
 FROM ({alerts.COUNT}) AS alert CROSS JOIN ({states.SILENT}) AS watch"""  # noqa: S608  # constants
+# What goes into an event as it was read.
+_COPIED = ("at", "newest_seconds", "gaps", "alerts", "critical_alerts", "warning_alerts")
 _SESSIONS = """
 SELECT (SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL) AS open_sessions,
        (SELECT count(*) FROM public.rejected_packet) AS rejected_packets"""
@@ -334,7 +337,7 @@ class _Readings:
             async with pace["figures"].reading():
                 # Who is silent is known at once, the others with the next counts.
                 states_now = {**(self._states or {}), "silent": now["silent"]}
-                figures = {name: now[name] for name in ("at", "newest_seconds", "gaps", "alerts")}
+                figures = {name: now[name] for name in _COPIED}
                 events.append(
                     ("figures", {**figures, **self._kept, "routers": states_now, **self._rates(now)})
                 )

@@ -42,7 +42,7 @@ from radmeter.api.noc.templating import STATIC, static_path, zone
 from radmeter.api.noc.views import Views
 from radmeter.api.pools import Pools
 from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, not_found, unavailable
-from radmeter.api.reads import alerts
+from radmeter.api.reads import alerts, requesting
 from radmeter.api.route import OPERATORS
 from radmeter.api.shares import Shares
 from radmeter.api.transactions import transaction
@@ -82,7 +82,8 @@ class _Number(Convertor[int]):
 
 register_url_convertor("number", _Number())
 
-Done = Callable[[Request, ApiConnection, Mapping[str, str]], Awaitable[str]]
+# Returns the page that is shown then, if the form names none, and the word for what was done (`page.SAID`).
+Done = Callable[[Request, ApiConnection, Mapping[str, str]], Awaitable[tuple[str, str]]]
 
 
 class Refused(Exception):
@@ -167,14 +168,7 @@ class Pages:
             Route("/login", self._log_in, methods=["GET", "POST"]),
             Route("/logout", self._log_out, methods=["POST"]),
             Route("/preferences", self._prefer, methods=["POST"]),
-            Route(
-                "/alerts/{id:number}/acknowledge", self._write(_acknowledge, "acknowledged"), methods=["POST"]
-            ),
-            Route("/alerts/{id:number}/mute", self._write(_mute, "muted"), methods=["POST"]),
-            Route("/routers/{id:number}/claim", self._write(_claim, "claimed"), methods=["POST"]),
-            Route(
-                "/sessions/{id:number}/disconnect", self._write(_disconnect, "disconnect"), methods=["POST"]
-            ),
+            *(Route(path, self._write(do), methods=["POST"]) for path, do in _ACTIONS.items()),
             Route("/static/{version}/{name:path}", _static),
         ]
 
@@ -332,7 +326,7 @@ class Pages:
             if not self._waiting[caller.share]:
                 del self._waiting[caller.share]
 
-    def _write(self, do: Done, said: str) -> Callable[[Request], Awaitable[Response]]:
+    def _write(self, do: Done) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers a form: it does what it says as the role of who looks, and shows the page again."""
 
         async def answer(request: Request) -> Response:
@@ -349,7 +343,7 @@ class Pages:
                         f"this is for keys of the role noc; this key has {visit.caller.role}",
                     )
                 async with transaction(self._pools, visit.caller, writes=True) as connection:
-                    default = await do(request, connection, form)
+                    default, said = await do(request, connection, form)
             except Problem as problem:
                 return problem_page(page, problem)
             back = own_path(form.get("back", "")) if form.get("back") else default
@@ -358,48 +352,56 @@ class Pages:
         return answer
 
 
-async def _acknowledge(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
-    await connection.execute("SELECT radmeter.ack_alert(%s, %s)", (_id(request), form.get("note") or None))
-    return "/alerts"
+async def _acknowledge(
+    request: Request, connection: ApiConnection, form: Mapping[str, str]
+) -> tuple[str, str]:
+    await alerts.acknowledge(connection, _id(request), form.get("note") or None)
+    return "/alerts", "acknowledged"
 
 
-async def _mute(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
+async def _mute(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> tuple[str, str]:
     hours = form.get("hours", "")
     if not (hours.isascii() and hours.isdigit() and 0 < int(hours[:6]) <= YEAR_HOURS):
         raise bad_request("a mute takes 1 hour to a year")
     found = await alerts.alert(connection, _id(request))
     if found is None:
         raise not_found("there is no such alert")
-    until = datetime.now(UTC) + timedelta(hours=int(hours))
-    await connection.execute(
-        "SELECT radmeter.mute_alerts(%s, %s, %s, %s, %s, %s)",
-        (
-            found["rule"],
-            found["router_id"],
-            None if found["router_id"] else found["site"],
-            found["username"],
-            until,
-            None,
-        ),
-    )
-    return "/alerts"
+    await alerts.mute(connection, found, datetime.now(UTC) + timedelta(hours=int(hours)))
+    return "/alerts", "muted"
 
 
-async def _claim(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
+async def _unmute(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> tuple[str, str]:
+    await alerts.unmute(connection, _id(request))
+    return "/alerts", "unmuted"
+
+
+async def _claim(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> tuple[str, str]:
     name = form.get("name", "").strip()
     if not name or len(name) > 253:
         raise bad_request("give the router a name of 1 to 253 characters")
     await connection.execute(
         "SELECT radmeter.claim_router(%s, %s, NULL, NULL, NULL, NULL)", (_id(request), name)
     )
-    return f"/routers/{_id(request)}"
+    return f"/routers/{_id(request)}", "claimed"
 
 
-async def _disconnect(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
+async def _disconnect(
+    request: Request, connection: ApiConnection, form: Mapping[str, str]
+) -> tuple[str, str]:
     await connection.execute(
         "SELECT radmeter.request_disconnect(NULL, %s, %s)", (_id(request), "by the page of the NOC")
     )
-    return "/sessions"
+    why = await requesting.obstacle(connection, _id(request))
+    return "/sessions", "disconnect" if why is None else f"disconnect-{why}"
+
+
+_ACTIONS: Mapping[str, Done] = {
+    "/alerts/{id:number}/acknowledge": _acknowledge,
+    "/alerts/{id:number}/mute": _mute,
+    "/mutes/{id:number}/unmute": _unmute,
+    "/routers/{id:number}/claim": _claim,
+    "/sessions/{id:number}/disconnect": _disconnect,
+}
 
 
 async def _static(request: Request) -> Response:

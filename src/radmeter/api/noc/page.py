@@ -87,12 +87,27 @@ class Page:
         return zone_names()
 
 
-# What a form did, by the number that the address has after it. Never a text of the address itself.
+# What a form did, by the word that the address has after it. Never a text of the address itself.
 SAID = {
     "acknowledged": ("The alert is acknowledged.", "good"),
     "muted": ("The alert is muted.", "good"),
+    "unmuted": ("The mute has ended.", "good"),
     "claimed": ("The router is claimed.", "good"),
     "disconnect": ("The request to disconnect is in the queue: the router is asked now.", "good"),
+    "disconnect-no-router": (
+        "The request to disconnect is in the queue, and waits: the router of the session is not known.",
+        "warn",
+    ),
+    "disconnect-no-secret": (
+        "The request to disconnect is in the queue, and waits: the router has no secret for requests. "
+        "`radmeter routers set '#NUMBER' --coa-secret-file FILE --vendor VENDOR` gives it one.",
+        "warn",
+    ),
+    "disconnect-silent": (
+        "The request to disconnect is in the queue. The router has not answered the latest requests: it is asked "
+        "again later. `radmeter routers test-coa '#NUMBER'` tries it.",
+        "warn",
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from radmeter.alerts.store import MOST_LATE_SECONDS
 from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
 from radmeter.api.reads import finding
+from radmeter.routers.lookup import known_as
 
 STATES = ("silent", "late", "discovered", "fresh", "idle")
 LATE = f"""
@@ -57,8 +58,7 @@ _SHOWN = """
 SELECT page.id AS router_id, page.site, page.mac::text AS mac, page.nas_identifier,
        host(page.ip_address) AS ip_address, page.since,
        page.class, page.rank, page.interim_interval, page.created_at,
-       CASE WHEN page.status = 'discovered' THEN coalesce(nullif(page.nas_identifier, ''), page.name) ELSE page.name END
-           AS router_name,
+       page.name, page.status,
        (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = page.tenant_id) AS tenant,
        zone.name AS timezone, greatest(page.heard_at, session.arrived_at) AS heard_at,
        session.open_sessions, coalesce(usage.bytes_in, 0) AS bytes_in, coalesce(usage.bytes_out, 0) AS bytes_out
@@ -195,6 +195,9 @@ async def routers(
             break
     for row in found:
         row["state"] = STATES[row["class"]]
+        row["router_name"] = known_as(row["name"], row["status"], row["nas_identifier"])
+        # With open sessions it is not idle: the jobs have not looked yet, or how often it sends interims is not known.
+        row["words"] = "not watched yet" if row["state"] == "idle" and row["open_sessions"] else row["state"]
     more = len(found) > limit
     found = found[:limit]
     return found, [str(found[-1][name]) for name in ("class", "rank", "router_id")] if more else None
