@@ -76,7 +76,8 @@ BEGIN
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             radmeter.vendor_profiles(), radmeter.vendor_attributes(), radmeter.login_settings(), radmeter.radcheck_fault(),
-            radmeter.coa_address(bigint), radmeter.muted_until(text, bigint, text, text, timestamptz)
+            radmeter.coa_address(bigint), radmeter.muted_until(text, bigint, text, text, timestamptz),
+            radmeter.stale_sessions(timestamptz, integer)
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN

@@ -46,7 +46,6 @@ def test_a_slow_listener_loses_what_waits_and_is_told() -> None:
             assert listener.dropped
             assert len(await listener.take(0)) == 3
         assert one.listeners == 0
-        await one.close()
 
     asyncio.run(listened())
 

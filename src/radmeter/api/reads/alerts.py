@@ -20,9 +20,12 @@ _RANK = "array_position('{critical,warning,info}', severity)"
 _OPEN_FIRST = f"""
 SELECT * FROM ({_OPEN}) AS alert
 ORDER BY acked_at IS NOT NULL, muted, {_RANK}, id DESC LIMIT %(most)s"""  # noqa: S608  # a constant
+# Those that nobody has acknowledged or muted. Whether one is muted is not asked for each if there are no mutes.
 COUNT = """
-SELECT count(*) AS alerts, coalesce(max(id), 0) AS newest FROM radmeter.alert_list
-WHERE resolved_at IS NULL AND folded_into IS NULL AND acked_at IS NULL AND muted_until IS NULL"""
+SELECT count(*) AS alerts FROM radmeter.alerts
+WHERE resolved_at IS NULL AND folded_into IS NULL AND acked_at IS NULL
+  AND (NOT EXISTS (SELECT FROM radmeter.alert_mutes WHERE until_at > now())
+       OR radmeter.muted_until(rule, router_id, site, username, now()) IS NULL)"""
 
 
 async def open_alerts(connection: ApiConnection, limit: int) -> list[Row]:
