@@ -169,6 +169,17 @@ class Hub:
         for each in self._listeners:
             each.give(event)
 
+    def keep(self, figures: Mapping[str, Any]) -> None:
+        """Keep figures for charts."""
+        at = figures["at"]
+        if self._history and at < self._history[-1]["at"]:
+            # The server's clock was set back: what has a time of later would stand before what comes.
+            self._history.clear()
+            self.publish("resync", {})
+        self._history.append(figures)
+        while self._history[0]["at"] < at - KEPT_SECONDS:
+            self._history.popleft()
+
     async def _run(self) -> None:
         while True:
             began = time.monotonic()
@@ -194,21 +205,10 @@ class Hub:
             self._is_faulty = False
         for name, data in self._readings.events(reading):
             if name == "figures":
-                self._keep(data)
+                self.keep(data)
             elif name == "alerts" or data.get("changed"):
                 self._version += 1
             self.publish(name, data)
-
-    def _keep(self, figures: Mapping[str, Any]) -> None:
-        """Keep figures for charts."""
-        at = figures["at"]
-        if self._history and at < self._history[-1]["at"]:
-            # The server's clock was set back: what has a time of later would stand before what comes.
-            self._history.clear()
-            self.publish("resync", {})
-        self._history.append(figures)
-        while self._history[0]["at"] < at - KEPT_SECONDS:
-            self._history.popleft()
 
     def _failed(self, reason: str, *, exc_info: bool = False) -> None:
         if not self._is_faulty:

@@ -65,7 +65,7 @@ def test_what_happened_while_nobody_looked_is_told(scene: Connection, database: 
         (figures,) = data_of(await told(readings, reading, seen=False), "figures") or [{}]
         # What is not read is not shown as it was.
         assert "alerts" not in figures
-        assert readings.late is readings.counts is None
+        assert (readings.late, readings.counts) == (None, None)
         events = await told(readings, reading)
         assert data_of(events, "alerts")[0]["open"] == 5
         (figures,) = data_of(events, "figures")

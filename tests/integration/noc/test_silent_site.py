@@ -104,7 +104,7 @@ def _figure(browser: Browser, name: str) -> str:
 
 def _told_at(stream: EventStream, missed_at: float) -> float:
     """Return when the stream told of the silent routers and of the alert of their site."""
-    at = {}
+    at: dict[str, float] = {}
     while len(at) < 2:
         event = stream.next("routers", "alerts")
         if event.data["at"] >= missed_at and (event.name == "alerts" or event.data["changed"]):
