@@ -77,7 +77,8 @@ BEGIN
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             radmeter.vendor_profiles(), radmeter.vendor_attributes(), radmeter.login_settings(), radmeter.radcheck_fault(),
             radmeter.coa_address(bigint), radmeter.muted_until(text, bigint, text, text, timestamptz),
-            radmeter.is_muted(text, bigint, text, text, text, bigint, text, text), radmeter.alert_subject(bigint, text)
+            radmeter.is_muted(text, bigint, text, text, text, bigint, text, text), radmeter.alert_subject(bigint, text),
+            radmeter.stale_sessions(timestamptz, integer)
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN

@@ -41,6 +41,7 @@ REGISTER = {
     ("adoption/indexes.py", "progress_of", "thread.join"): SHORT,
     ("api/connection.py", "ApiConnection", "super().wait"): SERVICE,
     ("api/hub.py", "Hub", "asyncio.sleep"): SERVICE,
+    ("api/hub.py", "Hub", "self._called.wait"): SERVICE,
     ("api/hub.py", "Listener", "self._there.wait"): SERVICE,
     ("api/shares.py", "Shares", "places.acquire"): SERVICE,
     ("api/stream.py", "Stream", "asyncio.wait"): SERVICE,

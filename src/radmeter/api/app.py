@@ -59,6 +59,7 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await pools.open()
+        hub.start()
         try:
             yield
         finally:

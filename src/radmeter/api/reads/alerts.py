@@ -32,9 +32,9 @@ COUNT = """
 WITH mute AS MATERIALIZED (
     SELECT rule, router_id, site, username FROM radmeter.alert_mutes WHERE until_at > now() AND created_at <= now()
 )
-SELECT count(*) AS alerts, coalesce(max(alert.id), 0) AS newest,
-       count(*) FILTER (WHERE alert.severity = 'critical') AS critical,
-       count(*) FILTER (WHERE alert.severity = 'warning') AS warning FROM radmeter.alerts AS alert
+SELECT count(*) AS alerts,
+       count(*) FILTER (WHERE alert.severity = 'critical') AS critical_alerts,
+       count(*) FILTER (WHERE alert.severity = 'warning') AS warning_alerts FROM radmeter.alerts AS alert
 WHERE alert.resolved_at IS NULL AND alert.folded_into IS NULL AND alert.acked_at IS NULL
   AND NOT EXISTS (SELECT FROM mute WHERE radmeter.is_muted(
       mute.rule, mute.router_id, mute.site, mute.username, alert.rule, alert.router_id, alert.site, alert.username))"""

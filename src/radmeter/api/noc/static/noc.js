@@ -110,7 +110,8 @@
     add(figures, draw = true) {
       const at = figures.at;
       const times = this.data[0];
-      if (times.length && at <= times[times.length - 1]) return;
+      // What has a time of later is from before the server's clock was set back.
+      while (times.length && at <= times[times.length - 1]) this.data.forEach((column) => column.pop());
       // A pause is a gap, not a line.
       if (times.length && at - times[times.length - 1] > 15) {
         times.push(times[times.length - 1] + 1);
