@@ -112,6 +112,8 @@ REGISTER = {
     ("trial/services.py", "Services._answers", "time.sleep"): CALLER,
     ("trial/ports.py", "_bound", "socket.getaddrinfo"): SHORT,
     ("trial/simulator.py", "Simulator.run", "self._selector.select"): CALLER,
+    ("alerts/mail.py", "_cut_after", "thread.join"): "it ends at once when it is told to",
+    ("alerts/mail.py", "_cut_after.watch", "over.wait"): "beside the attempt, which says so",
     ("alerts/mail_queue.py", "MailSender._run", "stop.wait"): SERVICE,
     ("alerts/mail_queue.py", "MailSender.end", "self._thread.join"): SERVICE,
     ("alerts/worker.py", "AlertWorker._look", "stop.wait"): SERVICE,
