@@ -281,6 +281,8 @@ def test_the_server_as_the_readme_installs_it(
     said = chroot.run(f"{SEE}\necho $key > /run/key")
     assert '"items":[]' in said
     assert "\nradmeter_database_up 1" in said
+    # As root, who may make keys of each role.
+    assert chroot.run(f"set -x\n{block('operations.md', 'keys')}").count("rm_") == 2
     # A journal that the server may not read is no fault of it.
     assert '"ready":true' in chroot.run("curl -sS http://127.0.0.1:8320/readyz").replace(" ", "")
     # A person logs in with the key, and sees the page.

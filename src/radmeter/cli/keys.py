@@ -141,7 +141,7 @@ def rotate(settings: Settings, name: str, overlap: timedelta) -> None:
         times.use_zone(connection)
         key, until = store.rotate(connection, name, overlap)
     _show(name, key.text)
-    output.say(f"the old key holds until {times.to_the_second(until)} {times.zone_name()}", err=True)
+    output.say(f"the old key holds until {times.shown(until)}", err=True)
 
 
 @keys.command("revoke", epilog="Example: radmeter keys revoke portal --yes")

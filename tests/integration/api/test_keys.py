@@ -64,8 +64,11 @@ def test_a_noc_adds_keys_that_read_only(database: str, tenants: Connection) -> N
 def test_a_rotated_key_holds_beside_the_new_one(api: HttpServer, database: str, tenants: Connection) -> None:
     old = add_key(tenants, "portal", "reader")
     assert api.get("/plans", old).status == 200
-    new = run(database, "keys", "rotate", "portal").strip()
+    rotated = radmeter(database, "keys", "rotate", "portal")
+    new = rotated.output.strip()
     assert new != old
+    # The zone is named once.
+    assert re.search(r"the old key holds until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [^\d\s]\S*\n", rotated.errors)
     assert [api.get("/plans", each).status for each in (old, new)] == [200, 200]
     third = run(database, "keys", "rotate", "portal", "--overlap", "0h").strip()
     until("the second key has ended", lambda: api.get("/plans", new).status == 401, 30)
