@@ -1,7 +1,7 @@
 """The figures that move: read twice a second while somebody listens, and kept for those who come later.
 
-One task reads for all listeners. Each listener has a queue with an end: who does not take what comes gets `resync`
-instead of what it missed, so a thousand listeners cost little memory, and nobody waits for a slow one.
+One task reads for all listeners. Each listener has a queue with an end. A listener that does not take what comes gets
+`resync` instead of what it missed. So a thousand listeners cost little memory, and nobody waits for a slow one.
 """
 
 import asyncio
