@@ -46,6 +46,23 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
         fenced ^= fence
 
 
+def prose_of(docstring: str) -> str:
+    """Return a docstring without what is laid out by hand: a block that begins with \\b, as click has it, and tables.
+
+    A line that is indented otherwise than the one before begins a paragraph: so does a description in NumPy's sections.
+    """
+    lines, before = list[str](), 0
+    for block in re.split(r"\n\s*\n", docstring):
+        if re.match(r"\s*(?:\x08|=+ )", block):
+            continue
+        for line in block.splitlines():
+            indent = len(line) - len(line.lstrip())
+            lines += [""] * (indent != before) + [line.strip().strip("-")]
+            before = indent
+        lines.append("")
+    return "\n".join(lines)
+
+
 def plain(paragraph: str) -> str:
     """Return what is read of a paragraph: a link is its text, inline code one word, emphasis is not seen."""
     paragraph = re.sub(r"(`+).+?\1", "x", paragraph)

@@ -146,8 +146,8 @@ class Logins:
     def token(self, visit: Visit) -> str:
         """Return the token of the forms of a page. Another login makes it invalid.
 
-        It is written under a random mask: pages are compressed, and whoever can make a browser load them and sees their
-        sizes could else guess a text that is in all of them (BREACH).
+        It is written under a random mask, since pages are compressed. Somebody who can make a browser load them and
+        sees their sizes could else guess a text that is in all of them (BREACH).
         """
         mask = secrets.token_bytes(SIGNATURE_BYTES)
         return (mask + _masked(self._forms.sign(visit.number.encode(), _who(visit).encode()), mask)).hex()
