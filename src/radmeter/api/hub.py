@@ -1,8 +1,8 @@
 """The figures that move: read for all who listen, and kept for those who come later.
 
-One task reads for all listeners: twice a second while somebody listens, seldom and less while nobody does, so that who
-comes sees what was. Each listener has a queue with an end: who does not take what comes gets `resync` instead of what
-it missed, so a thousand listeners cost little memory, and nobody waits for a slow one.
+One task reads for all listeners: twice a second while somebody listens, seldom and less while nobody does. So a
+listener that comes sees what was. Each has a queue with an end. One that does not take what comes gets `resync` instead
+of what it missed. So a thousand listeners cost little memory, and nobody waits for a slow one.
 """
 
 import asyncio
