@@ -451,7 +451,7 @@ def test_the_journal_of_the_host_is_in_the_page_of_the_pipeline(
         visitor = Visitor(server)
         visitor.log_in(keys["reader"])
         page = visitor.get("/pipeline").body.decode()
-        assert re.search(r"3 records to be shipped, [^<]* on disk<", page)
+        assert re.search(r"3 records to be shipped, .* on disk", page)
         assert "nothing ships it" in page
         assert b"\nradmeter_journal_records 3.0" in server.request("GET", "/metrics").body
         ship(tmp_path / "journal", database)
