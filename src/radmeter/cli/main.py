@@ -24,7 +24,7 @@ SECTIONS = {
     "Try it": {
         "up": (
             "radmeter.cli.up:up",
-            "Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, server, and simulated hotspot traffic.",
+            "Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, server, and simulated traffic.",
         ),
         "simulate": (
             "radmeter.cli.simulate:simulate",
