@@ -60,7 +60,7 @@ def refuse_unreconciled(connection: Connection, files: IssuedFiles, *, both: boo
     if unknown := sorted(there - here):
         raise StoreError(
             f"the database lacks {len(unknown)} of the documents in {files.directory}, such as {unknown[0].file_name}. "
-            "It was restored from a dump, a command was killed, or a copy of this database has issued there. "
+            "The database was restored from a dump, a command was killed, or a copy of it has issued there. "
             f"Nothing was done: {RECONCILE}"
         )
     origin.refuse_copy(database, files.directory)
