@@ -53,6 +53,7 @@ class Prometheus:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.database = ""  # of which it shows the metrics
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the rows of an expression now. An expression that it does not understand is an error."""

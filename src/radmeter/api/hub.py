@@ -206,6 +206,9 @@ class Hub:
         for name, data in self._readings.events(reading):
             if name == "figures":
                 self.keep(data)
+                if not reading["seen"]:
+                    # Not all of them, so they are nothing for a listener who came meanwhile.
+                    continue
             elif name == "alerts" or data.get("changed"):
                 self._version += 1
             self.publish(name, data)

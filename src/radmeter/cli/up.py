@@ -77,7 +77,7 @@ def up(
     interim_seconds: float,
     seed: int,
 ) -> None:
-    """Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, server, and simulated hotspot traffic.
+    """Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, server, and simulated traffic.
 
     The server (`radmeter serve`) has the page of the NOC. Its address is shown; log in with the key RADMETER_HTTP_KEY,
     which is in the file radmeter.env of the state directory.

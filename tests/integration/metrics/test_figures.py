@@ -16,6 +16,7 @@ from support.rows_read import rows_read
 from support.servers import Connection, Server
 from support.shipping import fill, ship
 
+from radmeter.api.reads.pipeline import LAG
 from radmeter.api.reads.states import SILENT
 from radmeter.metrics.catalog import METRICS
 from radmeter.metrics.figures import Figures, Source
@@ -86,6 +87,23 @@ def test_a_router_is_silent_if_the_jobs_found_it_so(
     row = connection.execute(SILENT).fetchone()
     assert row is not None
     assert row[0] == 2
+
+
+def test_the_lag_is_that_of_the_pages(source: Source, database: str, connection: Connection) -> None:
+    for node, ago in (("radius1", 70), ("radius2", 400), ("radius3", 5000)):
+        with Packets(database, node) as packets:
+            packets.add("Start", node, ago=ago, User_Name="alice", **ROUTER)
+    connection.execute(
+        "UPDATE radmeter.journal_segment SET updated_at = now() - interval '11 minutes' WHERE node = 'radius3'"
+    )
+    connection.execute(
+        """INSERT INTO ingest_checkpoint (source, last_received_at, updated_at)
+           VALUES ('detail:old', now() - interval '9 hours', now()), ('retry', now() - interval '9 hours', now())"""
+    )
+    row = connection.execute(LAG.encode()).fetchone()
+    assert row is not None
+    assert 400 <= row[0] < 4000
+    assert value(source.read(), "radmeter_ship_lag_seconds") == pytest.approx(row[0])
 
 
 def test_alerts_and_their_mails(source: Source, connection: Connection) -> None:

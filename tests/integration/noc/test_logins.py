@@ -132,7 +132,7 @@ def test_a_login_that_was_ended_holds_for_nobody_who_has_its_cookie(
 
 
 def test_pages_have_a_rate(pages: HttpServer, scene: Connection) -> None:
-    """That of the key, four times: a page has parts. Without a login, one for the address."""
+    """That of the key, four times: a page has parts."""
     visitor = Visitor(pages)
     visitor.log_in(add_key(scene, "slow", "reader", rate="3/h"))
     paths = ("/", "/routers", "/noc/history", "/alerts", "/noc/parts/sites", "/sites")
@@ -143,10 +143,6 @@ def test_pages_have_a_rate(pages: HttpServer, scene: Connection) -> None:
     assert answers[12].headers["content-type"].startswith("text/html")
     assert int(answers[12].headers["retry-after"]) >= 1
     assert visitor.post("/preferences", {"csrf": "x"}).status == 429
-    stranger = Visitor(pages)
-    asked = [stranger.get("/login").status for _ in range(330)]
-    assert asked[0] == 200
-    assert asked[-1] == 429
     assert pages.request("GET", "/healthz").status == 200
 
 
@@ -455,7 +451,7 @@ def test_the_journal_of_the_host_is_in_the_page_of_the_pipeline(
         visitor = Visitor(server)
         visitor.log_in(keys["reader"])
         page = visitor.get("/pipeline").body.decode()
-        assert re.search(r"3 records to be shipped, [^<]* on disk<", page)
+        assert re.search(r"3 records to be shipped, .* on disk", page)
         assert "nothing ships it" in page
         assert b"\nradmeter_journal_records 3.0" in server.request("GET", "/metrics").body
         ship(tmp_path / "journal", database)

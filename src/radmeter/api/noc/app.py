@@ -30,7 +30,7 @@ from radmeter.api.noc.logins import Logins, Visit
 from radmeter.api.noc.page import (
     HEADERS,
     THEMES,
-    Page,
+    Frame,
     home,
     own_path,
     packed,
@@ -214,7 +214,7 @@ class Pages:
             self._pools, caller, int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
         )
 
-    async def _begin(self, request: Request) -> tuple[Visit, Page]:
+    async def _begin(self, request: Request) -> tuple[Visit, Frame]:
         visit = Visit(number="", is_new=True, caller=None)
         try:
             visit = await self.logins.visit(request)

@@ -55,8 +55,8 @@ SITE_LINKS = (Link("/site", "Overview", "o"),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
-    """What base.html needs."""
+class Frame:
+    """What base.html needs: what is around the contents of a page."""
 
     here: str
     back: str
@@ -123,14 +123,14 @@ def home(caller: Caller | None) -> str:
     return "/site" if caller is not None and caller.role == "tenant" else "/"
 
 
-def page_of(request: Request, logins: Logins, visit: Visit, default_zone: str) -> Page:
+def page_of(request: Request, logins: Logins, visit: Visit, default_zone: str) -> Frame:
     """Return what the page of a request is made with."""
     caller = visit.caller
     chosen = logins.choice(request, "zone")
     theme = logins.choice(request, "theme")
     staff = caller is not None and caller.role in OPERATORS
     said, said_kind = SAID.get(request.query_params.get("said", ""), ("", ""))
-    return Page(
+    return Frame(
         here=request.url.path,
         back=_here(request),
         zone=chosen if zone(chosen) is not None else default_zone,
@@ -150,7 +150,7 @@ def page_of(request: Request, logins: Logins, visit: Visit, default_zone: str) -
     )
 
 
-def rendered(name: str, page: Page, values: Mapping[str, Any], status: int = 200) -> Response:
+def rendered(name: str, page: Frame, values: Mapping[str, Any], status: int = 200) -> Response:
     """Return a page."""
     text = environment().get_template(name).render(page=page, **values)
     return Response(text, status, dict(HEADERS), "text/html")
@@ -165,7 +165,7 @@ def packed(request: Request, answer: Response) -> Response:
     return answer
 
 
-def problem_page(page: Page, problem: Problem) -> Response:
+def problem_page(page: Frame, problem: Problem) -> Response:
     """Return the page of a problem."""
     titles = {
         400: "This is not understood",
