@@ -12,7 +12,7 @@ from radmeter.api.problems import Problem
 
 def test_an_address_without_a_login_has_a_rate() -> None:
     nothing = cast("Any", None)
-    access = Access(nothing, (), now=lambda: 0.0)
+    access = Access(nothing, nothing, now=lambda: 0.0)
     logins = Logins(nothing, nothing, access, b"key")
 
     def asked(address: str) -> Request:
