@@ -16,14 +16,15 @@ from support.servers import Connection
 
 from radmeter.alerts import mail, mail_queue
 from radmeter.alerts.mail_queue import MailSender
-from radmeter.alerts.rules import SILENT, Mail, Rule, Rules
+from radmeter.alerts.rules import QUOTA, SILENT, Mail, Rule, Rules
 
 HOLDER = uuid.UUID(int=1)
 MAIL = Mail(host="127.0.0.1", tls="none", sender="radmeter@example.org", to=("noc@example.org",))
 
 
 def rules(server: Mail) -> Rules:
-    return Rules(rules=(Rule(name="router-silent", kind=SILENT, resolve_seconds=30),), mail=server)
+    silent = Rule(name="router-silent", kind=SILENT, resolve_seconds=30)
+    return Rules(rules=(silent, Rule(name="quota", kind=QUOTA, severity="info")), mail=server)
 
 
 @pytest.fixture
