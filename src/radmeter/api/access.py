@@ -83,7 +83,9 @@ class Access:
         else:
             found = await self._tried(key, address)
         if found is None:
-            raise _no_key("this key is none, or it was revoked or has expired")
+            raise _no_key(
+                "this key is unknown, was revoked, or has expired: `radmeter keys list` shows those that hold"
+            )
         if found.caller.expires_at is not None and found.caller.expires_at <= datetime.now(UTC):
             self._take_failure(address)
             raise _no_key("this key has expired")

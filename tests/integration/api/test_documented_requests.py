@@ -61,6 +61,8 @@ def test_who_writes_a_wrong_name_is_told_the_right_ones(api: HttpServer, keys: M
     wrong = api.get("/routers?site=x", keys["noc"]).json()["detail"]
     assert "`site`: it takes `" in wrong
     assert "`status`" in wrong
+    word = api.get("/routers?status=bogus", keys["noc"]).json()["detail"]
+    assert word.endswith("`$.status`: it takes `active`, `discovered`, `merged`, `retired`")
     sent = api.request(
         "POST",
         "/api/v1/users/alice/top-ups",
