@@ -1,5 +1,6 @@
 """Writes: each is done once, whoever asks how often; audit_log has the key; nothing changes that has changed since."""
 
+import contextlib
 import os
 import random
 import threading
@@ -11,9 +12,11 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from support.commands import run
-from support.http_server import HttpServer, Response, serving
+from support.frozen import stopped
+from support.http_server import HttpServer, Response, add_key, serving
 from support.processes import until
 from support.servers import Connection
 
@@ -30,18 +33,14 @@ def post(
     )
 
 
-def waiting(connection: Connection) -> bool:
-    return connection.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    ).fetchone() != (0,)
-
-
-def older(connection: Connection, by: str) -> None:
-    """Let the writes that are under way have begun earlier."""
-    connection.execute(
-        "UPDATE radmeter.api_requests SET started_at = started_at - %s::interval WHERE finished_at IS NULL",
-        (by,),
-    )
+def writing(connection: Connection) -> list[int]:
+    """Return the server processes of writes that wait for a lock. In a transaction, PostgreSQL would say the same."""
+    found = connection.execute(
+        """SELECT pid FROM pg_stat_activity
+           WHERE application_name = 'radmeter serve, write' AND wait_event_type = 'Lock'
+             AND datname = current_database()"""
+    ).fetchall()
+    return [int(row[0]) for row in found]
 
 
 def top_ups(connection: Connection) -> int:
@@ -113,7 +112,12 @@ def test_many_at_once_are_one(api: HttpServer, keys: Mapping[str, str], tenants:
 
 
 def test_a_server_that_is_killed_in_the_middle_counts_nothing(
-    api: HttpServer, keys: Mapping[str, str], tenants: Connection, api_dsn: str, tmp_path: Path
+    api: HttpServer,
+    keys: Mapping[str, str],
+    tenants: Connection,
+    database: str,
+    api_dsn: str,
+    tmp_path: Path,
 ) -> None:
     body = {"bytes": 11, "note": "by the API"}
     lost: list[BaseException] = []
@@ -124,24 +128,50 @@ def test_a_server_that_is_killed_in_the_middle_counts_nothing(
         except (OSError, HTTPException) as error:
             lost.append(error)
 
-    with tenants.transaction():
-        tenants.execute("LOCK TABLE public.top_ups IN ACCESS EXCLUSIVE MODE")
-        sender = threading.Thread(target=send)
-        sender.start()
-        until("the write waits for the lock", lambda: waiting(tenants), 30)
-        assert api.process is not None
-        api.process.kill()
-        api.process.wait()
-        api.process = None
-        sender.join()
-    assert len(lost) == 1
-    api.start(api_dsn, tmp_path)
-    # It may be under way yet, for all that the server knows. Two minutes later it cannot be.
-    early = post(api, TOP_UP, keys["noc"], body, "cut off")
-    assert (early.status, early.kind) == (409, "in-progress")
-    older(tenants, "3 minutes")
-    assert post(api, TOP_UP, keys["noc"], body, "cut off").status == 201
+    # PostgreSQL's process stands still meanwhile: nobody can know whether the write is done yet.
+    with contextlib.ExitStack() as frozen, psycopg.connect(database, autocommit=True) as other:
+        with other.transaction():
+            other.execute("LOCK TABLE public.top_ups IN ACCESS EXCLUSIVE MODE")
+            sender = threading.Thread(target=send)
+            sender.start()
+            until("the write waits for the lock", lambda: bool(writing(tenants)), 30)
+            frozen.enter_context(stopped(*writing(tenants)))
+            assert api.process is not None
+            api.process.kill()
+            api.process.wait()
+            api.process = None
+            sender.join()
+        assert len(lost) == 1
+        api.start(api_dsn, tmp_path)
+        early = post(api, TOP_UP, keys["noc"], body, "cut off")
+        assert (early.status, early.kind) == (409, "in-progress")
+    # It wakes, finds that nobody is there, and its transaction is rolled back: no time has to pass.
+    until(
+        "the write is done",
+        lambda: post(api, TOP_UP, keys["noc"], body, "cut off").status == 201,
+        30,
+    )
     assert top_ups(tenants) == 1
+
+
+def test_a_client_that_writes_leaves_a_place_to_others(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection, database: str
+) -> None:
+    """All of its writes wait for one row. What was refused of them may be tried again at once."""
+    body = {"bytes": 13, "note": "by the API"}
+    other = add_key(tenants, "other", "noc")
+    bob = "/api/v1/users/bolt%20bob/top-ups"
+    with ThreadPoolExecutor(16) as clients:
+        with psycopg.connect(database) as holder:
+            holder.execute("SELECT FROM subscribers WHERE username = 'alice' FOR UPDATE")
+            sent = [clients.submit(post, api, TOP_UP, keys["noc"], body, f"{each}") for each in range(16)]
+            until("one of them waits", lambda: bool(writing(tenants)), 30)
+            # The first one waits until that one gives up, since both change quotas.
+            assert [post(api, bob, other, body).status for _ in range(2)] == [201] * 2
+            refused = {each.result().status for each in sent}
+        assert refused == {503}
+        assert [post(api, TOP_UP, keys["noc"], body, f"{each}").status for each in range(16)] == [201] * 16
+    assert top_ups(tenants) == 16
 
 
 @pytest.mark.skipif(not LONG, reason="only with RADMETER_LONG=1")
@@ -179,43 +209,37 @@ def test_two_servers_that_are_killed_all_the_time_do_each_write_once(
                 assert server.process is not None
                 server.process.kill()
                 server.process.wait()
-                # What was cut off is taken up again at once, not after two minutes: nothing of it is under way.
-                tenants.execute(
-                    """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-                       WHERE application_name LIKE 'radmeter serve%'"""
-                )
-                older(tenants, "3 minutes")
                 server.process = None
                 server.start(api_dsn, state)
-            while not all(each.done() for each in sent):
-                time.sleep(0.5)
-                older(tenants, "30 seconds")
             for each in sent:
                 each.result()
     assert top_ups(tenants) == len(answers)
     assert all(len(each) == 3 and len(set(each)) == 1 for each in answers.values())
 
 
-def test_a_write_that_was_begun_again_is_no_longer_the_first_ones(
-    keys: Mapping[str, str], tenants: Connection
+def test_a_write_is_in_progress_as_long_as_its_transaction(
+    keys: Mapping[str, str], tenants: Connection, database: str
 ) -> None:
-    """The first stood still for minutes, such as a machine that was suspended. Its effect goes with its answer."""
-    begin = "SELECT state, started_at FROM radmeter.begin_request(%s, 'one', 'POST /x', sha256(''))"
-    end = "SELECT radmeter.end_request(%s, 'one', %s, %s, '')"
+    begin = b"SELECT state, status, body FROM radmeter.begin_request(%s, 'one', 'POST /x', sha256(''))"
+    end = b"SELECT radmeter.end_request(%s, 'one', 'POST /x', sha256(''), 201, 'made')"
     key = keys["noc"].split("_")[1]
-    first = tenants.execute(begin.encode(), (key,)).fetchone()
-    assert first is not None
-    assert tenants.execute(begin.encode(), (key,)).fetchone() == ("running", None)
-    older(tenants, "3 minutes")
-    second = tenants.execute(begin.encode(), (key,)).fetchone()
-    assert second is not None
-    assert (first[0], second[0]) == ("new", "new")
-    assert tenants.execute(end.encode(), (key, first[1], 200)).fetchone() == (False,)
-    # Nor can it set the second one's free.
-    assert tenants.execute(end.encode(), (key, first[1], None)).fetchone() == (False,)
-    assert tenants.execute(end.encode(), (key, second[1], 200)).fetchone() == (True,)
-    assert tenants.execute(end.encode(), (key, second[1], 200)).fetchone() == (False,)
-    assert tenants.execute(begin.encode(), (key,)).fetchone() == ("done", None)
+    new, running, done = ("new", None, None), ("running", None, None), ("done", 201, b"made")
+    with psycopg.connect(database) as first, psycopg.connect(database) as second:
+        assert first.execute(begin, (key,)).fetchone() == new
+        assert second.execute(begin, (key,)).fetchone() == running
+        assert first.execute(end, (key,)).fetchone() == (True,)
+        assert second.execute(begin, (key,)).fetchone() == running
+        first.rollback()
+        # Nothing is left of it.
+        assert second.execute(begin, (key,)).fetchone() == new
+        assert first.execute(begin, (key,)).fetchone() == running
+        assert second.execute(end, (key,)).fetchone() == (True,)
+        second.commit()
+        assert first.execute(begin, (key,)).fetchone() == second.execute(begin, (key,)).fetchone() == done
+        # Nobody keeps a second answer, also who has not asked.
+        assert first.execute(end, (key,)).fetchone() == (False,)
+        other = begin.replace(b"/x", b"/y")
+        assert first.execute(other, (key,)).fetchone() == ("other", None, None)
 
 
 def test_what_is_refused_may_be_tried_again(
