@@ -292,7 +292,9 @@ class Source:
         for bucket, number, seconds in row["round_trips"] or ():
             self._round_trips[bucket] += number
             self._round_trip_seconds += seconds
-        self._since, self._from_day, self._seen = row["since"], row["day"], row["seen"]
+        # It never goes back, also if the database's clock does: what an older day has was counted before.
+        self._from_day = max(self._from_day or "", row["day"])
+        self._since, self._seen = row["since"], row["seen"]
         self._counts = Counts(
             octets=self._octets.of("all"),
             rejected=dict(self._rejected),

@@ -16,15 +16,14 @@ from support.servers import Connection
 
 from radmeter.alerts import mail, mail_queue
 from radmeter.alerts.mail_queue import MailSender
-from radmeter.alerts.rules import QUOTA, SILENT, Mail, Rule, Rules
+from radmeter.alerts.rules import SILENT, Mail, Rule, Rules
 
 HOLDER = uuid.UUID(int=1)
 MAIL = Mail(host="127.0.0.1", tls="none", sender="radmeter@example.org", to=("noc@example.org",))
 
 
 def rules(server: Mail) -> Rules:
-    silent = Rule(name="router-silent", kind=SILENT, resolve_seconds=30)
-    return Rules(rules=(silent, Rule(name="quota", kind=QUOTA, severity="info")), mail=server)
+    return Rules(rules=(Rule(name="router-silent", kind=SILENT, resolve_seconds=30),), mail=server)
 
 
 @pytest.fixture
@@ -231,9 +230,13 @@ def test_it_is_encrypted_and_the_password_comes_from_a_file(
 
 def test_a_mail_has_200_lines_and_counts_the_others(network: Network) -> None:
     network.connection.execute(
-        """INSERT INTO radmeter.alerts (rule, kind, severity, username, began_at, fired_at, mail_to, notice_id)
-           SELECT 'quota', 'quota', 'info', 'user' || g, %(at)s, %(at)s, '{noc@example.org}', g
-           FROM generate_series(1, 207) AS g""",
+        """WITH made AS (
+               INSERT INTO radmeter.alerts (rule, kind, severity, username, began_at, fired_at, announced_at,
+                                            resolved_at, mail_to, notice_id)
+               SELECT 'quota', 'quota', 'info', 'user' || g, %(at)s, %(at)s, %(at)s, %(at)s, '{noc@example.org}', g
+               FROM generate_series(1, 207) AS g RETURNING id, mail_to)
+           INSERT INTO radmeter.alert_mail_line (alert_id, type, recipients, at)
+           SELECT id, 'firing', mail_to, %(at)s FROM made""",
         {"at": network.now},
     )
     network.tick()

@@ -302,3 +302,19 @@ def test_a_router_that_leaves_since_another_has_a_lower_number_comes_back(
         assert shown()["router_bytes_total", "7", "late", "in"] == 1
     finally:
         source.close()
+
+
+def test_a_clock_that_was_set_back_over_midnight_brings_no_old_day(watched: Watched) -> None:
+    watched.connection.execute(
+        "INSERT INTO public.routers (name) VALUES ('of the clock');"
+        "INSERT INTO public.router_daily_usage (router_id, usage_date, bytes_in, bytes_out)"
+        " SELECT id, (now() AT TIME ZONE 'UTC')::date - 1, 50000000000, 50000000000 FROM public.routers WHERE name = 'of the clock'"
+    )
+    watched.read()
+    # As after a reading at which the database's clock was a day ahead.
+    watched.source._from_day = watched.connection.execute(
+        "SELECT ((now() AT TIME ZONE 'UTC')::date + 1)::text"
+    ).fetchone()[0]  # type: ignore[index] # there is a row
+    watched.read()
+    assert watched.read() == {}
+    assert watched.read() == {}

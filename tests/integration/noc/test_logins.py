@@ -1,6 +1,7 @@
 """Who may see and do what on the pages: keys, cookies, forms, and the operator's proxy."""
 
 import re
+import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -116,9 +117,7 @@ def test_a_login_that_was_ended_holds_for_nobody_who_has_its_cookie(
     copy.cookies = dict(visitor.cookies)
     assert copy.get("/").status == 200
     second = tmp_path / "second"
-    second.mkdir()
-    (second / "http.key").write_text((tmp_path / "http.key").read_text())
-    (second / "http.key").chmod(0o600)
+    shutil.copytree(tmp_path / "http", second / "http")
     with serving(pages_dsn, second) as server:
         elsewhere = Visitor(server)
         elsewhere.cookies = dict(visitor.cookies)

@@ -99,12 +99,20 @@ def test_figures_charts_and_states_follow_what_is_counted(noc: Browser, scene: C
     def moves() -> bool:
         scene.execute(GROW)
         scene.execute(COUNT)
-        packets = noc.text("[data-figure='packets_per_second']")
-        octets = noc.text("[data-figure='bytes_out_per_second']")
-        return packets not in ("–", "0.0") and octets not in ("–", "0.0 bit/s")
+        return noc.text("[data-figure='packets_per_second']") not in ("–", "0.0")
 
-    noc.until("packets and octets are shown", moves)
-    noc.until("the chart is drawn", lambda: "most" in noc.text("[data-chart-words]"))
+    noc.until("packets are shown", moves)
+    # There is no mean of a minute yet.
+    assert noc.text("[data-figure='bytes_out_per_second']") == "–"
+    noc.until(
+        "the chart is drawn", lambda: "most" in noc.text("[aria-labelledby='h-packets'] [data-chart-words]")
+    )
+    if os.environ.get("RADMETER_LONG"):
+        noc.until(
+            "octets are shown when a minute was read",
+            lambda: moves() and noc.text("[data-figure='bytes_out_per_second']") not in ("–", "0.0 bit/s"),
+            180,
+        )
     # A router that was heard becomes silent, and another is heard again: without loading the page.
     scene.execute("UPDATE radmeter.router_watch SET phase = 'firing', since = now() WHERE router_id = 1")
     noc.until("one silent router more", lambda: noc.text("[data-figure='routers.silent']") == "8")

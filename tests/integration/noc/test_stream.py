@@ -90,15 +90,15 @@ def test_an_alert_is_told_once_and_who_comes_later_has_missed_nothing(
 ) -> None:
     with closing(EventStream(pages, keys["reader"])) as stream:
         last = stream.next("figures")
-        assert last.data["alerts"] == 4
+        assert last.data["alerts"] == 7
         scene.execute(ALERT, {"router": 1})
-        assert stream.next("alerts").data["open"] == 5
+        assert stream.next("alerts").data["open"] == 8
         last = stream.next("figures")
-        assert last.data["alerts"] == 5
+        assert last.data["alerts"] == 8
     # While nobody listens.
     scene.execute(ALERT, {"router": 2})
     with closing(EventStream(pages, keys["reader"], last_id=last.number)) as again:
-        assert again.next("alerts", "resync").data["open"] == 6
+        assert again.next("alerts", "resync").data["open"] == 9
 
 
 def test_many_listeners_cost_little_and_leave_nothing(pages: HttpServer, keys: Mapping[str, str]) -> None:
