@@ -159,8 +159,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_api') THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_api;
         GRANT EXECUTE ON FUNCTION radmeter.find_key(text), radmeter.note_keys_used(text[]),
-            radmeter.begin_request(text, text, text, bytea),
-            radmeter.end_request(text, text, text, bytea, integer, bytea),
+            radmeter.begin_request(text, text, text, bytea), radmeter.end_request(text, text, timestamptz, integer, bytea),
             radmeter.end_login(text, timestamptz), radmeter.login_ended(text)
             TO radmeter_api;
     END IF;

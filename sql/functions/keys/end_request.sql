@@ -1,20 +1,25 @@
--- radmeter.end_request(key_id, idempotency_key, request, body_sha256, status, body): keeps the answer to a write by the
--- HTTP API.
---   status, body  the answer
--- Returns whether there was none yet. False: the write was done before, and must be rolled back.
--- Called by `radmeter serve` at the end of the transaction of the write, so that both or none of them is there.
+-- radmeter.end_request(key_id, idempotency_key, started_at, status, body): ends a write by the HTTP API.
+--   started_at    what begin_request returned
+--   status, body  the answer. NULL: it was refused. Only a server before this one says so: see begin_request
+-- Returns whether it was still this one's to end. False: it took so long that another connection has begun it again.
+-- Called by `radmeter serve`: with an answer in the transaction of the write, so that both or none of them is there.
 -- Reads radmeter.api_keys, writes api_requests.
 CREATE OR REPLACE FUNCTION radmeter.end_request(
-    p_key_id text, p_idempotency_key text, p_request text, p_body_sha256 bytea, p_status integer, p_body bytea)
-RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+    p_key_id text, p_idempotency_key text, p_started_at timestamptz, p_status integer, p_body bytea) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s'
 AS $$
+DECLARE
+    v_family text := (SELECT family FROM radmeter.api_keys WHERE id = p_key_id);
 BEGIN
-    INSERT INTO radmeter.api_requests
-        (key_id, idempotency_key, request, body_sha256, started_at, finished_at, status, body)
-    SELECT family, p_idempotency_key, p_request, p_body_sha256, now(), clock_timestamp(), p_status, p_body
-    FROM radmeter.api_keys WHERE id = p_key_id
-    ON CONFLICT (key_id, idempotency_key) DO NOTHING;
+    IF p_status IS NULL THEN
+        DELETE FROM radmeter.api_requests
+        WHERE key_id = v_family AND idempotency_key = p_idempotency_key AND started_at = p_started_at
+          AND finished_at IS NULL;
+    ELSE
+        UPDATE radmeter.api_requests SET finished_at = now(), status = p_status, body = p_body
+        WHERE key_id = v_family AND idempotency_key = p_idempotency_key AND started_at = p_started_at
+          AND finished_at IS NULL;
+    END IF;
     RETURN FOUND;
 END;
 $$;

@@ -16,8 +16,8 @@ from radmeter.api.problems import Problem
 from radmeter.api.transactions import WRITE_SECONDS, as_server, transaction
 
 LONGEST = 255
-BEGIN = b"SELECT state, status, body FROM radmeter.begin_request(%s, %s, %s, %s)"
-END = b"SELECT radmeter.end_request(%s, %s, %s, %s, %s::integer, %s::bytea)"
+BEGIN = b"SELECT state, started_at, status, body FROM radmeter.begin_request(%s, %s, %s, %s)"
+END = b"SELECT radmeter.end_request(%s, %s, %s, %s::integer, %s::bytea)"
 
 
 class Answered(NamedTuple):
@@ -63,7 +63,7 @@ async def once(
             cursor = await connection.execute(BEGIN, (caller.key_id, key, request, sha256))
             row = await cursor.fetchone()
         assert row is not None
-        state, status, answer = row
+        state, started_at, status, answer = row
         if state == "other":
             raise Problem(
                 422,
@@ -76,9 +76,9 @@ async def once(
             return Answered(int(status), bytes(answer), True)
         status, answer = await write(connection)
         async with as_server(connection, caller):
-            cursor = await connection.execute(END, (caller.key_id, key, request, sha256, status, answer))
+            cursor = await connection.execute(END, (caller.key_id, key, started_at, status, answer))
             if await cursor.fetchone() != (True,):
-                # It was done all the same, by who does not keep to the lock. This one is rolled back.
+                # A server before this one holds no lock, and was faster. This one is rolled back.
                 raise _in_progress()
     return Answered(status, answer, False)
 

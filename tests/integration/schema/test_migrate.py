@@ -271,8 +271,9 @@ def test_answers_to_writes_with_a_rotated_key_are_those_of_its_family(empty: str
         for key in ("first000", "second00", "third000"):
             for once, answer in (("a", b"of the first"), ("b", b"of the second"), ("c", b"done")):
                 assert connection.execute(begun.encode(), (key, once)).fetchone() == ("done", answer), once
-        # One that was cut off may be begun again.
+        # One that was cut off may be begun again, once.
         assert connection.execute(begun.encode(), ("third000", "d")).fetchone() == ("new", None)
+        assert connection.execute(begun.encode(), ("second00", "d")).fetchone() == ("running", None)
         assert connection.execute(begun.encode(), ("another0", "a")).fetchone() == ("new", None)
 
 

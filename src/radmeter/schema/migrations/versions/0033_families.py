@@ -33,20 +33,20 @@ ALTER TABLE radmeter.api_keys ALTER COLUMN family SET NOT NULL;
 COMMENT ON COLUMN radmeter.api_keys.family IS 'id of the first key of those that were rotated one into the next';
 """
 
-# A write in progress has no row any more. One that an older server has under way is rolled back: it misses the function
-# that would end it.
-# Of two answers the first key's is found. The other one is removed when it is a day old.
+# A write that was cut off with one key, and done with the next, is done. Of two answers the first key's is found. The
+# other one is removed when it is a day old.
 ANSWERS = """
-DROP FUNCTION IF EXISTS radmeter.begin_request(text, text, text, bytea);
-DROP FUNCTION IF EXISTS radmeter.end_request(text, text, timestamptz, integer, bytea);
-DELETE FROM radmeter.api_requests WHERE finished_at IS NULL;
+DELETE FROM radmeter.api_requests AS request USING radmeter.api_keys AS key
+WHERE key.id = request.key_id AND request.finished_at IS NULL AND EXISTS (
+    SELECT FROM radmeter.api_requests AS done JOIN radmeter.api_keys AS other ON other.id = done.key_id
+    WHERE other.family = key.family AND done.idempotency_key = request.idempotency_key
+      AND done.finished_at IS NOT NULL);
 UPDATE radmeter.api_requests AS request SET key_id = one.family
 FROM (SELECT DISTINCT ON (key.family, each.idempotency_key) each.key_id, each.idempotency_key, key.family
       FROM radmeter.api_requests AS each JOIN radmeter.api_keys AS key ON key.id = each.key_id
       ORDER BY key.family, each.idempotency_key, each.key_id <> key.family, each.started_at) AS one
 WHERE request.key_id = one.key_id AND request.idempotency_key = one.idempotency_key AND one.key_id <> one.family;
 COMMENT ON COLUMN radmeter.api_requests.key_id IS 'the family of the key';
-COMMENT ON COLUMN radmeter.api_requests.finished_at IS 'when the answer was kept, in the transaction of the write';
 """
 
 LOGINS = """
