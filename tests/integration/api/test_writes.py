@@ -156,29 +156,43 @@ def test_a_server_that_is_killed_in_the_middle_counts_nothing(
     assert top_ups(tenants) == 1
 
 
-def test_a_client_that_writes_leaves_a_place_to_others(
+def test_a_client_whose_writes_are_slow_leaves_a_place_to_others(
     api: HttpServer, keys: Mapping[str, str], tenants: Connection, database: str
 ) -> None:
-    """All of its writes wait for one row. What was refused of them may be tried again at once."""
-    body = {"bytes": 13, "note": "by the API"}
+    """What was refused of them may be tried again at once."""
     other = add_key(tenants, "other", "noc")
-    incidents = tenants.execute(
-        """INSERT INTO radmeter.journal_incident (kind, node, role, detail)
-           SELECT 'missing', 'radius' || number, 'shipper', '{}' FROM generate_series(1, 3) AS number RETURNING id"""
-    ).fetchall()
+    # They wait for a lock longer than others wait for a connection.
+    tenants.execute(
+        b"""CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS
+            'BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN new; END';
+            CREATE TRIGGER wait BEFORE UPDATE ON radmeter.journal_incident
+            FOR EACH ROW WHEN (old.node LIKE 'slow %') EXECUTE FUNCTION public.wait();
+            INSERT INTO radmeter.journal_incident (id, kind, node, role, detail) OVERRIDING SYSTEM VALUE
+            SELECT id, 'missing', CASE WHEN id < 916 THEN 'slow ' ELSE 'quick ' END || id, 'shipper', '{}'
+            FROM generate_series(900, 919) AS id;"""
+    )
+
+    def acknowledge(incident: int, key: str) -> Response:
+        path = f"/api/v1/incidents/{incident}/acknowledge"
+        return post(api, path, key, {"reason": "known"}, f"acknowledge {incident}")
+
     with ThreadPoolExecutor(16) as clients:
+        files = api.open_files()
         with psycopg.connect(database) as holder:
-            holder.execute("SELECT FROM subscribers WHERE username = 'alice' FOR UPDATE")
-            sent = [clients.submit(post, api, TOP_UP, keys["noc"], body, f"{each}") for each in range(16)]
+            holder.execute("SELECT pg_advisory_xact_lock(7)")
+            slow = [clients.submit(acknowledge, incident, keys["noc"]) for incident in range(900, 916)]
             until("one of them waits", lambda: bool(writing(tenants)), 30)
-            for (each,) in incidents:
-                done = post(api, f"/api/v1/incidents/{each}/acknowledge", other, {"reason": "known"})
-                assert done.status == 200, done
-            refused = {each.result().status for each in sent}
-        assert refused == {503}
-        again = [post(api, TOP_UP, keys["noc"], body, f"{each}") for each in range(16)]
-        assert {(each.status, each.headers.get("idempotency-replayed")) for each in again} == {(201, None)}
-    assert top_ups(tenants) == 16
+            until("most have come", lambda: api.open_files() >= files + 12, 30)
+            quick = [acknowledge(incident, other).status for incident in range(916, 920)]
+            until("one of them is refused", lambda: any(each.done() for each in slow), 30)
+        first = [each.result().status for each in slow]
+    assert quick == [200] * 4
+    assert 503 in first
+    for incident, status in zip(range(900, 916), first, strict=True):
+        again = acknowledge(incident, keys["noc"])
+        assert (again.status, "idempotency-replayed" in again.headers) == (200, status == 200), again
+    (done,) = tenants.execute("SELECT count(*) FROM audit_log WHERE operator LIKE 'key %'").fetchone() or (0,)
+    assert done == 20
 
 
 @pytest.mark.skipif(not LONG, reason="only with RADMETER_LONG=1")
