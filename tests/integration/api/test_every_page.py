@@ -120,7 +120,9 @@ def test_a_page_shows_no_other_tenants_things(api: HttpServer, keys: Mapping[str
     acme, bolt = (Visitor(api, keys[f"tenant:{name}"]) for name in ("acme", "bolt"))
     for address in OF_TENANTS:
         status, text = acme.asked("GET", path_of(address, ACME))
-        assert (status, "acme" in text, "bolt" in text, "777" in text) == (200, True, False, False), address
+        assert (status, "acme" in text, "bolt" in text) == (200, True, False), address
+        # A chart's coordinates and a form's token may have any digits.
+        assert "777" not in re.sub(r"<[^>]*>", " ", text), address
         if "{id:number}" in address:
             foreign = acme.asked("GET", path_of(address, BOLT))
             nowhere = acme.asked("GET", path_of(address, {"{id:number}": "99999"}))

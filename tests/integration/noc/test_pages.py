@@ -263,9 +263,9 @@ def test_the_keys_are_shown_by_a_key_and_by_the_mouse(noc: Browser) -> None:
     assert set(letters) <= {each.text for each in noc.all("#keys kbd")}
     noc.keys(Keys.ESCAPE)
     assert not noc.script(is_open)
-    noc.one("[data-keys]").click()
+    noc.press("[data-keys]")
     assert noc.script(is_open)
-    noc.one("#keys button").click()
+    noc.press("#keys button")
     assert not noc.script(is_open)
     # A dialog gives the focus back.
     assert "Help: keys" in noc.focus()
@@ -288,9 +288,9 @@ def test_keys_reach_the_search_and_the_pages(noc: Browser) -> None:
 
 def test_the_zone_and_the_theme_are_kept(noc: Browser) -> None:
     for name, value in (("zone", "Asia/Tokyo"), ("theme", "light")):
-        noc.one(".menu summary").click()
+        noc.press(".menu summary")
         noc.script("document.getElementById(arguments[0]).value = arguments[1]", name, value)
-        noc.one(".menu form[action='/preferences'] button").click()
+        noc.press(".menu form[action='/preferences'] button")
         noc.until(
             "it is set", lambda name=name: not noc.script("return document.querySelector('.menu').open")
         )
@@ -337,13 +337,13 @@ def test_the_keyboard_alone_is_enough(chromium: Browser, keys: Mapping[str, str]
 
 def test_an_alert_is_acknowledged_and_muted(noc: Browser, scene: Connection) -> None:
     noc.open("/alerts")
-    noc.one("form[action='/alerts/1/acknowledge'] button").click()
+    noc.press("form[action='/alerts/1/acknowledge'] button")
     noc.until("said", lambda: "acknowledged" in noc.text(".said"))
-    noc.one("form[action='/alerts/2/mute'] button").click()
+    noc.press("form[action='/alerts/2/mute'] button")
     noc.until("said", lambda: "muted" in noc.text(".said"))
     assert scene.execute("SELECT acked_by FROM radmeter.alerts WHERE id = 1").fetchone() == ("key noc",)
     assert scene.execute("SELECT rule, router_id FROM radmeter.alert_mutes").fetchall() == [("silent", 12)]
-    noc.one("form[action='/alerts/2/acknowledge'] button").click()
+    noc.press("form[action='/alerts/2/acknowledge'] button")
     noc.until("said", lambda: "acknowledged" in noc.text(".said"))
     alert = noc.script(
         "return [...document.querySelectorAll('.alert')].map((it) => it.textContent).join('|')"
@@ -353,7 +353,7 @@ def test_an_alert_is_acknowledged_and_muted(noc: Browser, scene: Connection) -> 
     assert "muted until" in both
     assert HOSTILE in noc.text("[aria-labelledby='h-mutes'] tbody")
     assert "key noc" in noc.text("[aria-labelledby='h-mutes'] tbody")
-    noc.one("form[action='/mutes/1/unmute'] button").click()
+    noc.press("form[action='/mutes/1/unmute'] button")
     noc.until("said", lambda: "ended" in noc.text(".said"))
     assert "Nothing is muted" in noc.text("[aria-labelledby='h-mutes']")
 
@@ -374,13 +374,13 @@ def test_alerts_for_information_are_no_trouble(noc: Browser, scene: Connection) 
 
 def test_a_discovered_router_is_claimed_and_a_session_disconnected(noc: Browser, scene: Connection) -> None:
     noc.open("/routers/60")
-    noc.one("form[action='/routers/60/claim'] button").click()
+    noc.press("form[action='/routers/60/claim'] button")
     noc.until("said", lambda: "claimed" in noc.text(".said"))
     # It has an open session, so it is not idle.
     assert "not watched yet" in noc.text("[aria-labelledby='h-now']")
     assert scene.execute("SELECT status, name FROM routers WHERE id = 60").fetchone() == ("active", "ap-new")
     noc.open("/user?name=user5")
-    noc.one("form[action$='/disconnect'] button").click()
+    noc.press("form[action$='/disconnect'] button")
     assert "no secret for requests" in noc.driver.switch_to.alert.text
     noc.driver.switch_to.alert.accept()
     noc.until("said", lambda: "in the queue, and waits" in noc.text(".said"))
