@@ -5,6 +5,7 @@ The first tests hold the measure to it. `support.doctoring.ask` applies the meas
 
 import ast
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def test_a_checkout_has_no_radmeter_on_the_path(
         shown = by_path(command)
         installed.touch(mode=0o755)
         assert by_path(command) == command
-    assert shown == elsewhere.replace("PROGRAM", str(program))
+    assert shown == elsewhere.replace("PROGRAM", shlex.quote(str(program)))
     assert fault_of(shown, "") is None
 
 
