@@ -77,6 +77,7 @@ def test_without_a_key_there_is_nothing(api: HttpServer, keys: Mapping[str, str]
             answer = ask(api, route, ACME, key)
             assert (answer.status, answer.kind) == (401, "unauthorized"), route
             assert answer.headers["www-authenticate"].startswith("Bearer ")
+            assert key is None or "`radmeter keys list`" in answer.json()["detail"]
 
 
 def test_readers_get_what_is_there(api: HttpServer, keys: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from support.http_server import HttpServer
 from support.layout import Kept
 from support.noc_scene import HOSTILE
 from support.servers import Connection
+
+from radmeter.alerts import store
 
 PAGES = (
     "/",
@@ -59,8 +62,18 @@ return faults;"""
 CHARTS_OF_DAYS = """
 const faults = [];
 for (const it of document.querySelectorAll(".days")) {
-  const place = it.getBoundingClientRect(), drawn = it.querySelector("svg").getBoundingClientRect();
-  const bars = [...it.querySelectorAll("rect")].sort((one, two) => one.getAttribute("x") - two.getAttribute("x"));
+  const seen = [...it.querySelectorAll("svg")].filter((each) => each.getBoundingClientRect().width);
+  if (seen.length !== 1) { faults.push(`${seen.length} charts`); continue; }
+  const place = it.getBoundingClientRect(), drawn = seen[0].getBoundingClientRect();
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  for (const each of seen[0].querySelectorAll("text")) {
+    const box = each.getBoundingClientRect(), high = parseFloat(getComputedStyle(each).fontSize) * drawn.width
+      / seen[0].viewBox.baseVal.width;
+    if (box.left < place.left - 1 || box.right > place.right + 1) faults.push("cut off: " + each.textContent);
+    // Not larger than the title of the page.
+    if (high < 0.6 * rem || high > 1.35 * rem) faults.push(`letters of ${high} px: ${each.textContent}`);
+  }
+  const bars = [...seen[0].querySelectorAll("rect")].sort((one, two) => one.getAttribute("x") - two.getAttribute("x"));
   if (bars.length < 3) continue;  // Those of the legend: nothing is counted.
   const last = bars.pop().getBoundingClientRect();
   if (drawn.width < place.width * 0.95) faults.push("the chart leaves room");
@@ -95,6 +108,8 @@ def test_figures_charts_and_states_follow_what_is_counted(noc: Browser, scene: C
     assert noc.text("[data-figure='routers.discovered']") == "1"
     assert noc.text("[data-figure='open_sessions']") == "121"
     assert "ap-006" in noc.text("[aria-labelledby='h-trouble']")
+    # It is heard.
+    assert "ap-new" not in noc.text("[aria-labelledby='h-trouble']")
 
     def moves() -> bool:
         scene.execute(GROW)
@@ -212,9 +227,19 @@ def test_hostile_names_stay_text(noc: Browser) -> None:
     assert noc.text("h1") == HOSTILE
 
 
-def test_a_router_has_one_name_on_all_pages(noc: Browser, pages: HttpServer, keys: Mapping[str, str]) -> None:
+def test_a_router_has_one_name_on_all_pages(
+    noc: Browser, pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    scene.execute(
+        "INSERT INTO radmeter.alerts (rule, kind, severity, router_id, began_at, fired_at)"
+        " VALUES ('silent', 'router_silent', 'critical', 60, now(), now())"
+    )
+    store.mute(scene, datetime.now(UTC) + timedelta(hours=1), router_id=60)
+    noc.open("/alerts")
+    for part in ("h-alerts", "h-mutes"):
+        assert "router ap-new (discovered)" in noc.text(f"[aria-labelledby='{part}']"), part
     shown = {}
-    for path in ("/", "/routers?state=discovered", "/sessions", "/search?q=ap-new", "/routers/60"):
+    for path in ("/routers?state=discovered", "/sessions", "/search?q=ap-new", "/routers/60"):
         noc.open(path)
         shown[path] = noc.text("h1" if path == "/routers/60" else "main a[href='/routers/60']")
     # As in the tables of the command line.

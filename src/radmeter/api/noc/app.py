@@ -478,4 +478,8 @@ def _first(caller: Caller, back: str) -> str:
 def _not_for(caller: Caller) -> Problem:
     if caller.role == "billing":
         return Problem(403, "forbidden", "a key of the role billing has no pages: it is for the API")
+    if caller.role == "tenant":
+        return Problem(
+            403, "forbidden", "this page is for the NOC: your key shows the routers of your own, at /site"
+        )
     return Problem(403, "forbidden", f"this page is not for keys of the role {caller.role}")
