@@ -134,7 +134,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take octets, in pieces: the parser knows which of them are a body, but copies what has no end in each."""
         for begin in range(0, len(data), PIECE):
-            if self._is_deaf or self.transport.is_closing():
+            if self._is_deaf or self.is_closing:
                 return
             piece = data[begin : begin + PIECE]
             self._octets += len(piece)
@@ -197,7 +197,7 @@ class BoundedProtocol(HttpToolsProtocol):
         # Each octet would end uvicorn's own timer.
         self._unset_keepalive_if_required()
         self._expect(KEEP_ALIVE_SECONDS)
-        if self.transport.is_closing():
+        if self.is_closing:
             self.expect_taking(True)
 
     def send_400_response(self, msg: str) -> None:
@@ -214,7 +214,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Go on."""
         super().resume_writing()
         if self.wire is self.transport:
-            self.expect_taking(self.transport.is_closing())
+            self.expect_taking(self.is_closing)
 
     def expect_taking(self, more: bool) -> None:
         """Watch that the client takes what is on its way; no more: it has taken it, or is gone."""
@@ -234,6 +234,12 @@ class BoundedProtocol(HttpToolsProtocol):
     # What ends a connection.
 
     @property
+    def is_closing(self) -> bool:
+        """Nothing more is read. What is on its way is still sent."""
+        # Before the end of a TLS handshake there is no transport.
+        return self.transport is not None and self.transport.is_closing()
+
+    @property
     def _is_answering(self) -> bool:
         return self._answered is not None and not self._answered.response_complete
 
@@ -244,7 +250,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         # The end of an answer begins the wait anew.
-        if self._is_answering or self.transport.is_closing():
+        if self._is_answering or self.is_closing:
             return
         if self._part is Part.HEAD or self._answered is None:
             self._refuse(TOO_SLOW)
@@ -254,7 +260,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, answer: bytes) -> None:
         """End the connection. An answer is sent only where one is due: within another it would be a part of that."""
-        if self.transport.is_closing():
+        if self.is_closing:
             return
         is_due = not self._is_answering
         if self._part is Part.REST:
@@ -329,4 +335,4 @@ class CountedTls(SSLProtocol):  # type: ignore[misc] # uvloop has no types for i
     def resume_writing(self) -> None:
         """Go on."""
         super().resume_writing()
-        self._above.expect_taking(self._above.transport.is_closing())
+        self._above.expect_taking(self._above.is_closing)
