@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope
 
 from radmeter.api import encoding
 from radmeter.api.problems import Problem, bad_request, invalid, not_found
-from radmeter.api.route import Route
+from radmeter.api.route import Route, check_spelling
 
 PREFIX = "/api/v1"
 LARGEST_BODY = 64 << 10
@@ -91,7 +91,11 @@ def query(scope: Scope, route: Route) -> Any:
     except msgspec.ValidationError as error:
         raise invalid(error, "parameters", route.query) from None
     for field in msgspec.structs.fields(route.query):
-        if field.encode_name in given and getattr(found, field.name) is None:
+        if field.encode_name not in given:
+            continue
+        value = getattr(found, field.name)
+        check_spelling(field.encode_name, given[field.encode_name], value)
+        if value is None:
             # msgspec takes the text null for no value. Who wrote it meant something.
             raise bad_request(
                 f"the parameter {field.encode_name!r} cannot be {given[field.encode_name]!r}: leave it out"

@@ -10,6 +10,7 @@ import pytest
 from support.http_server import HttpServer, Response, serving
 from support.logins import as_role, login_role
 from support.servers import Connection
+from support.spellings import NO_NUMBERS
 
 from radmeter.api.route import Route
 from radmeter.api.routes import all_routes
@@ -69,6 +70,20 @@ def test_a_route_is_for_its_roles_only(api: HttpServer, keys: Mapping[str, str])
             if (answer.status == 403) == allowed or answer.status in (401, 405, 429, 500):
                 wrong[route.method, route.path, role] = answer
     assert wrong == {}
+
+
+def test_a_number_has_one_spelling(api: HttpServer, keys: Mapping[str, str]) -> None:
+    numbered = [route for route in ROUTES if "{id}" in route.path and "noc" in route.roles]
+    assert len(numbered) >= 10
+    taken = {}
+    for route in numbered:
+        for spelling in NO_NUMBERS:
+            answer = ask(api, route, dict.fromkeys(ACME, spelling), keys["noc"])
+            # What has a line end is no address of the API at all.
+            wanted = {(400, "bad-request"), *([(404, "not-found")] if spelling == "1%0A" else [])}
+            if (answer.status, answer.kind) not in wanted:
+                taken[route.method, route.path, spelling] = answer
+    assert taken == {}
 
 
 def test_without_a_key_there_is_nothing(api: HttpServer, keys: Mapping[str, str]) -> None:
