@@ -95,8 +95,10 @@ class KnownLists:
         """
         groups: dict[Attributes, tuple[list[int], list[Sequence[str]]]] = {}
         for place, entry in enumerate(entries):
-            for listed in self._latest:
+            for order, listed in enumerate(latest := self._latest):
                 if found := listed.match(entry.pairs):
+                    if order:  # so that the most frequent come to the front
+                        latest[order - 1], latest[order] = latest[order], latest[order - 1]
                     break
             else:
                 known = self._find(entry.pairs)

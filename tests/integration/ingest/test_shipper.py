@@ -129,8 +129,8 @@ def test_a_fault_while_the_next_batch_is_read_ahead_skips_none_of_it(
     failing = iter([True, False, True, True])
 
     class Fails(Store):
-        def ingest(self, *arguments: Any, **named: Any) -> int:
-            done = super().ingest(*arguments, **named)
+        def ingest_copied(self, *arguments: Any, **named: Any) -> int:
+            done = super().ingest_copied(*arguments, **named)
             if next(failing, False):
                 raise StoreUnavailable("the answer was lost")
             return done
@@ -147,8 +147,8 @@ from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 
 class Dies(Store):
-    def ingest(self, *arguments):
-        super().ingest(*arguments)
+    def ingest_copied(self, *arguments):
+        super().ingest_copied(*arguments)
         os.kill(os.getpid(), 9)  # committed; nobody was told, nothing is cleaned up
 
 reader = JournalReader(sys.argv[1])
