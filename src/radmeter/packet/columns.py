@@ -102,8 +102,9 @@ class Attributes:
         made["status"] = [a.STATUS_NAMES[status] for status in get(a.ACCT_STATUS_TYPE) or ()]
         if (username := get(a.USER_NAME)) is not None:
             made["username"] = [name or NULL for name in username] if "" in username else username
-        if (port := either(get(a.NAS_PORT_ID), get(a.NAS_PORT))) is not None:
-            made["nas_port_id"] = port
+        ports, numbers = get(a.NAS_PORT_ID), get(a.NAS_PORT)
+        if (port := either(ports, numbers)) is not None:
+            made["nas_port_id"] = [each or NULL for each in port] if numbers is None and "" in port else port
         self._times(get, made, received)
         self._octets(get, made, size)
         addresses, identifiers = either(get(a.NAS_IPV6_ADDRESS), get(a.NAS_IP_ADDRESS)), get(a.NAS_IDENTIFIER)
@@ -115,7 +116,9 @@ class Attributes:
             map(_key, get(a.CALLED_STATION_ID) or nowhere, identifiers or nowhere, sources or nowhere)
         )
         if clients is not None:
-            made["client_ip"] = [each or NULL for each in clients] if "" in clients else clients
+            if "" in clients:
+                raise NotPlain(a.SOURCE_IPV4)
+            made["client_ip"] = clients
         made["uid"] = [
             md5(text.encode(), usedforsecurity=False).hexdigest()
             for text in map(
@@ -125,8 +128,8 @@ class Attributes:
                     made["session_id"],
                     addresses or nowhere,
                     identifiers or nowhere,
-                    get(a.NAS_PORT_ID) or nowhere,
-                    get(a.NAS_PORT) or nowhere,
+                    ports or nowhere,
+                    numbers or nowhere,
                     strict=True,
                 ),
             )
