@@ -6,11 +6,13 @@
 -- known, by the MAC in Called-Station-Id if the batch has a router that is not: what that one is discovered as cannot
 -- change this match.
 -- The caller has made sure that all arrivals of the batch are believed.
--- Returns, in arrays of equal length: where the records are (ctid in pg_temp.staged), their routers, days and periods.
--- Called by radmeter.unpack_records only. Reads pg_temp.staged, routers, subscribers, plans.
+-- Returns, in arrays of equal length: where the records are (ctid in pg_temp.staged), their routers and days.
+-- Called by radmeter.unpack_records only. Reads pg_temp.staged, routers.
 CREATE OR REPLACE FUNCTION radmeter.find_plain(
-    OUT places tid[], OUT router_ids bigint[], OUT usage_dates date[], OUT period_starts date[])
+    OUT places tid[], OUT router_ids bigint[], OUT usage_dates date[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- The planner knows nothing about the temporary table, and would compare each record with each session id and router.
+SET enable_nestloop = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -24,19 +26,15 @@ BEGIN
     ), single AS MATERIALIZED (
         SELECT min(ctid) AS place FROM pg_temp.staged GROUP BY session_id HAVING count(*) = 1
     )
-    SELECT array_agg(record.place), array_agg(router_id), array_agg(usage_date), array_agg(period_start)
-    INTO places, router_ids, usage_dates, period_starts
+    SELECT array_agg(record.place), array_agg(router_id), array_agg(usage_date)
+    INTO places, router_ids, usage_dates
     FROM (
         SELECT single.place, matched.router_id,
-               (event_time AT TIME ZONE coalesce(matched.timezone, v_timezone))::date AS usage_date,
-               radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
-                   (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date) AS period_start
+               ((timestamptz 'epoch' + event_us * interval '1 microsecond')
+                   AT TIME ZONE coalesce(matched.timezone, v_timezone))::date AS usage_date
         FROM pg_temp.staged
-        CROSS JOIN LATERAL (SELECT timestamptz 'epoch' + event_us * interval '1 microsecond' AS event_time) AS event
         JOIN single ON single.place = staged.ctid
         JOIN matched USING (router_key)
-        LEFT JOIN public.subscribers AS subscriber USING (username)
-        LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
         WHERE status = 'Interim-Update' AND stamped AND reason IS NULL AND ignored IS NULL
           AND session_time IS NOT NULL AND input_octets IS NOT NULL AND output_octets IS NOT NULL
           AND username <> '' AND calling_station_id <> ''

@@ -7,6 +7,8 @@
 CREATE OR REPLACE FUNCTION radmeter.matched_routers(p_except bigint[])
 RETURNS TABLE (router_key text, router_id bigint, by_mac boolean, timezone text)
 LANGUAGE plpgsql ROWS 200 SET search_path = pg_catalog, pg_temp
+-- One index lookup for each key, whatever the caller has set.
+SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
 AS $$
 #variable_conflict use_column
 BEGIN

@@ -83,7 +83,7 @@ BEGIN
             AND v_earliest_us >= greatest(v_believed_us, least(v_latest_us, v_now_us)) - 3600000000
             AND NOT EXISTS (SELECT FROM public.routers WHERE clients IS NOT NULL)
             AND NOT EXISTS (SELECT FROM radmeter.tenant_realm) THEN
-        SELECT radmeter.update_plain(places, router_ids, usage_dates, period_starts) INTO v_plain
+        SELECT radmeter.update_plain(places, router_ids, usage_dates) INTO v_plain
         FROM radmeter.find_plain() WHERE places IS NOT NULL;
     END IF;
 

@@ -1,18 +1,19 @@
--- radmeter.update_plain(places, router_ids, usage_dates, period_starts): applies plain records to their open sessions.
+-- radmeter.update_plain(places, router_ids, usage_dates): applies plain records to their open sessions.
 -- The arguments are what radmeter.find_plain returns.
 -- A record is plain if radmeter.update_open would change only these 11 columns of its session, and these to the same
 -- values. So the condition has, for each other column that update_open sets, when it stays: the rules are there. All of it
 -- is asked of the row as it is when it is locked.
 -- Returns the seqs of the records that were applied; NULL: none. The others go the general way.
--- Called by radmeter.unpack_records only. Writes radacct.
+-- Called by radmeter.unpack_records only. Reads pg_temp.staged, subscribers, plans. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.update_plain(
-    p_places tid[], p_router_ids bigint[], p_usage_dates date[], p_period_starts date[]) RETURNS bigint[]
+    p_places tid[], p_router_ids bigint[], p_usage_dates date[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
--- One index lookup for each record. The temporary table has no statistics, so the planner might choose otherwise.
+-- Index lookups for each record. The temporary table has no statistics, so the planner might choose otherwise.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_taken bigint[];
+    v_timezone text := radmeter.setting_value('timezone');
 BEGIN
     WITH taken AS (
         UPDATE public.radacct AS session SET
@@ -34,12 +35,15 @@ BEGIN
             framedipaddress = coalesce(record.framed_ip, session.framedipaddress),
             arrived_at = greatest(session.arrived_at, record.received_at),
             clock_skew_seconds = coalesce(record.skew_seconds, session.clock_skew_seconds)
-        FROM (SELECT staged.*, found.router_id, found.usage_date, found.period_start,
-                     timestamptz 'epoch' + event_us * interval '1 microsecond' AS event_time,
+        FROM (SELECT staged.*, found.router_id, found.usage_date, event_time,
+                     radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
+                         (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date) AS period_start,
                      timestamptz 'epoch' + received_us * interval '1 microsecond' AS received_at
-              FROM unnest(p_places, p_router_ids, p_usage_dates, p_period_starts)
-                  AS found (place, router_id, usage_date, period_start)
+              FROM unnest(p_places, p_router_ids, p_usage_dates) AS found (place, router_id, usage_date)
               JOIN pg_temp.staged ON staged.ctid = found.place
+              CROSS JOIN LATERAL (SELECT timestamptz 'epoch' + event_us * interval '1 microsecond' AS event_time) AS event
+              LEFT JOIN public.subscribers AS subscriber USING (username)
+              LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
               ORDER BY uid COLLATE "C") AS record
         -- The session that update_open would find first, and no later session of its id.
         WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL

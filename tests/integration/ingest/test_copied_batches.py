@@ -170,7 +170,7 @@ def test_a_batch_with_an_arrival_that_is_not_believed_goes_the_general_way(
 
     connection.execute(
         """CREATE OR REPLACE FUNCTION radmeter.update_plain(
-               p_places tid[], p_router_ids bigint[], p_usage_dates date[], p_period_starts date[]) RETURNS bigint[]
+               p_places tid[], p_router_ids bigint[], p_usage_dates date[]) RETURNS bigint[]
            LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it may be plain'; END $$"""
     )
     with closing(Store(shipper)) as store:

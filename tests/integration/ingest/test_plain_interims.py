@@ -90,17 +90,17 @@ TABLES = {
 # The general way alone.
 WITHOUT = """
 CREATE OR REPLACE FUNCTION radmeter.find_plain(
-    OUT places tid[], OUT router_ids bigint[], OUT usage_dates date[], OUT period_starts date[])
+    OUT places tid[], OUT router_ids bigint[], OUT usage_dates date[])
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
-AS 'SELECT NULL::tid[], NULL::bigint[], NULL::date[], NULL::date[]'"""
+AS 'SELECT NULL::tid[], NULL::bigint[], NULL::date[]'"""
 # How many went the plain way.
 COUNTED = """
 CREATE SEQUENCE public.plain MINVALUE 0 START 0;
 SELECT nextval('public.plain');
 ALTER FUNCTION radmeter.update_plain RENAME TO update_plain_itself;
-CREATE FUNCTION radmeter.update_plain(tid[], bigint[], date[], date[]) RETURNS bigint[]
+CREATE FUNCTION radmeter.update_plain(tid[], bigint[], date[]) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE v_taken bigint[] := radmeter.update_plain_itself($1, $2, $3, $4);
+DECLARE v_taken bigint[] := radmeter.update_plain_itself($1, $2, $3);
 BEGIN
     PERFORM setval('public.plain', currval_of + coalesce(cardinality(v_taken), 0))
     FROM (SELECT last_value AS currval_of FROM public.plain) AS counted;
