@@ -76,7 +76,9 @@ BEGIN
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             radmeter.vendor_profiles(), radmeter.vendor_attributes(), radmeter.login_settings(), radmeter.radcheck_fault(),
-            radmeter.coa_address(bigint), radmeter.muted_until(text, bigint, text, text, timestamptz)
+            radmeter.coa_address(bigint), radmeter.muted_until(text, bigint, text, text, timestamptz),
+            radmeter.is_muted(text, bigint, text, text, text, bigint, text, text), radmeter.alert_subject(bigint, text),
+            radmeter.stale_sessions(timestamptz, integer)
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -157,7 +159,8 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_api') THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_api;
         GRANT EXECUTE ON FUNCTION radmeter.find_key(text), radmeter.note_keys_used(text[]),
-            radmeter.begin_request(text, text, text, bytea), radmeter.end_request(text, text, timestamptz, integer, bytea)
+            radmeter.begin_request(text, text, text, bytea), radmeter.end_request(text, text, timestamptz, integer, bytea),
+            radmeter.end_login(text, timestamptz), radmeter.login_ended(text)
             TO radmeter_api;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_login') THEN

@@ -212,8 +212,7 @@ LEFT JOIN public.routers AS router ON router.id = alert.router_id
 LEFT JOIN radmeter.router_watch AS watch
     ON watch.router_id = alert.router_id AND alert.kind = 'router_silent' AND alert.resolved_at IS NULL
 LEFT JOIN radmeter.alert_watch AS other ON alert.resolved_at IS NULL AND other.rule = alert.rule
-    AND other.subject = CASE WHEN alert.router_id IS NOT NULL THEN 'router:' || alert.router_id
-                             WHEN alert.site IS NOT NULL THEN 'site:' || alert.site ELSE 'all' END;
+    AND other.subject = radmeter.alert_subject(alert.router_id, alert.site);
 
 -- The keys of the HTTP API, without their secrets. state: rotated keys hold until expires_at.
 CREATE OR REPLACE VIEW radmeter.key_list AS

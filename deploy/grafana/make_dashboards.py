@@ -69,7 +69,17 @@ NOC = (
         ),
         ("histogram_quantile(0.95, sum by (le) (rate(radmeter_coa_round_trip_seconds_bucket[15m])))", "95 %"),
     ),
-    graph("Routers that do not answer requests", "short", ("radmeter_coa_silent_routers", "silent")),
+    graph(
+        "Routers that do not answer requests",
+        "short",
+        ("radmeter_coa_routers_not_answering", "do not answer"),
+    ),
+    graph(
+        "Open alerts of radmeter",
+        "short",
+        ("radmeter_alerts_open", "{{severity}}"),
+        ("radmeter_alert_mails", "mails: {{state}}"),
+    ),
     table("Firing alerts", "short", 'ALERTS{alertstate="firing",alertname=~"Radmeter.*"}'),
 )
 
@@ -202,6 +212,8 @@ PIPELINE = (
     number("Backfill", "percentunit", "radmeter_backfill_counted_ids / radmeter_backfill_ids"),
     number("Quotas overdue", "s", "radmeter_quota_overdue_seconds", "300"),
     number("Messages to webhooks", "short", "radmeter_webhook_queue", "1000"),
+    number("Since alerts were looked at", "s", "time() - radmeter_alerts_looked_timestamp_seconds", "60"),
+    number("Oldest mail about alerts", "s", "radmeter_alert_mails_oldest_age_seconds", "900"),
     table("Versions", "short", "radmeter_build_info"),
 )
 

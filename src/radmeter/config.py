@@ -532,13 +532,14 @@ class Settings:
             "RADMETER_HTTP_POOL",
             "8",
             _integer(1, 1000),
-            "most connections of `radmeter serve` for reading; for writing it has a quarter of that, 2 at least",
+            "most connections of `radmeter serve` for reading; it has a quarter of that, 2 at least, for writing, "
+            "and 2 for keys",
         )
     )
     http_key_file: Path = field(
         metadata=_about(
             "RADMETER_HTTP_KEY_FILE",
-            "{state}/http.key",
+            "{state}/http/http.key",
             _path,
             "file with the key that signs cursors and logins of pages; made at the first start",
         )

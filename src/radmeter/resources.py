@@ -13,9 +13,9 @@ def is_packaged() -> bool:
 
 
 def how_to_add(extra: str) -> str:
-    """Return how one of radmeter's extras is added to this installation."""
+    """Return how one of radmeter's extras is added to this installation. One package has all of them."""
     if is_packaged():
-        return f"apt install ./radmeter-{extra}_*.deb"
+        return "apt install ./radmeter-archive_*.deb"
     return f"pip install 'radmeter[{extra}]'"
 
 

@@ -18,8 +18,9 @@ LOGINS = {
     "radmeter_shipper": "radmeter_ingest",
     "radmeter_operator": "radmeter_noc",
     "radmeter_logins": "radmeter_login",
+    "radmeter_http": "radmeter_api",
 }
-LASTING = ("freeradius", "logins", "shipper", "jobs")
+LASTING = ("freeradius", "logins", "shipper", "jobs", "serve")
 
 pytestmark = pytest.mark.skipif(bool(services.missing()), reason=services.missing())
 
@@ -115,6 +116,23 @@ def test_the_jobs_decrypt_the_secret_that_an_operator_sets(compose: Compose) -> 
     assert compose.run("jobs", "python3", "-c", code, str(token)).stdout == "router-secret\n"
 
 
+def test_the_server_answers_who_has_a_key(compose: Compose) -> None:
+    done = compose.run("migrate", "radmeter", "keys", "add", "me", "--role", "noc")
+    assert done.returncode == 0, done.stderr
+    code = (
+        "import sys, urllib.request as r; url = 'http://127.0.0.1:8320/';"
+        "key = {'Authorization': 'Bearer ' + sys.argv[1]};"
+        "print(r.urlopen(r.Request(url + 'api/v1/routers', headers=key), timeout=20).read().decode());"
+        "print(r.urlopen(url + 'metrics', timeout=20).read().decode());"
+        "print(r.urlopen(url, timeout=20).url)"
+    )
+    asked = compose.run("serve", "python3", "-c", code, done.stdout.strip())
+    assert asked.returncode == 0, asked.stderr
+    assert '"items":[' in asked.stdout
+    assert "\nradmeter_database_up 1" in asked.stdout
+    assert "http://127.0.0.1:8320/login" in asked.stdout
+
+
 @pytest.mark.parametrize("name", ["postgres", *LASTING])
 def test_a_process_has_no_privileges(compose: Compose, name: str) -> None:
     process = Path("/proc") / str(compose.running[name].pid)
@@ -170,7 +188,12 @@ def test_after_migrate_nothing_logs_in_as_a_superuser(compose: Compose) -> None:
         """SELECT DISTINCT usename FROM pg_stat_activity WHERE backend_type = 'client backend'
            AND pid <> pg_backend_pid()""",
     )
-    assert {name for (name,) in using} <= {"radmeter_shipper", "radmeter_jobs", "radmeter_logins"}
+    assert {name for (name,) in using} <= {
+        "radmeter_shipper",
+        "radmeter_jobs",
+        "radmeter_logins",
+        "radmeter_http",
+    }
 
 
 def test_the_one_time_services_may_run_again(compose: Compose) -> None:

@@ -290,7 +290,8 @@ def test_other_clients_find_their_way_by_the_environment_file(start: Callable[..
         assert users
         await_true(lambda: counted("user_quota_usage") == users)
     # The HTTP API says the same, at the address that is shown, to the key that is in the file.
-    assert f"  HTTP API           {settings['RADMETER_HTTP_URL']}\n" in up.text
+    assert f"  page of the NOC    {settings['RADMETER_HTTP_URL']}/\n" in up.text
+    assert "  to log in there    RADMETER_HTTP_KEY in " in up.text
     assert settings["RADMETER_HTTP_KEY"] not in up.text
     name, (bytes_in, bytes_out) = next(iter(users.items()))
     usage = asked(settings, f"/api/v1/users/{name}/usage")

@@ -22,10 +22,10 @@ from bench import commands, sizes
 pytestmark = pytest.mark.skipif(
     os.environ.get("RADMETER_PACKAGES") != "1", reason="takes minutes and root: scripts/test --packages"
 )
-UNITS = ("radmeter-ship", "radmeter-jobs")
+UNITS = ("radmeter-ship", "radmeter-jobs", "radmeter-serve")
 RADDB = "/etc/freeradius/3.0"
 JOURNAL = "/var/lib/radmeter/journal"
-LINES = block("../README.md", "install")
+LINES, SERVE, SEE = (block("../README.md", name) for name in ("install", "serve", "see"))
 PACKET = (
     "echo 'User-Name={user},Acct-Status-Type=Stop,Acct-Session-Id={session},Acct-Input-Octets={octets},"
     "NAS-Identifier=lobby' | radclient -x -t 30 localhost:1813 acct testing123"
@@ -36,6 +36,15 @@ PACKET = (
 SYSTEMCTL = """#!/bin/sh
 echo "$@" >> /run/systemctl
 [ "$1" != enable ] || /usr/bin/systemctl enable $(echo "$@" | sed 's/enable --now//')
+"""
+
+
+# What a browser does to log in.
+PAGE = """cd /run
+at=http://127.0.0.1:8320
+csrf=$(curl -sS -c jar $at/login | sed -n 's/.*name="csrf" value="\\([^"]*\\)".*/\\1/p' | head -1)
+curl -sS -b jar -c jar --data-urlencode "csrf=$csrf" --data-urlencode "key=$(cat key)" $at/login
+curl -sS -b jar $at/
 """
 
 
@@ -147,14 +156,17 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
 
     # Who owns what.
     rights = chroot.run(
-        "stat -c '%U:%G %a %n' /etc/radmeter /etc/radmeter/radmeter.toml /etc/radmeter/secrets /var/lib/radmeter "
-        f"{JOURNAL} /opt/radmeter /opt/radmeter/current/bin/radmeter; getent passwd radmeter | cut -d: -f6,7"
+        "stat -c '%U:%G %a %n' /etc/radmeter /etc/radmeter/radmeter.toml /etc/radmeter/secrets /etc/radmeter/http "
+        f"/var/lib/radmeter /var/lib/radmeter/http {JOURNAL} "
+        "/opt/radmeter /opt/radmeter/current/bin/radmeter; getent passwd radmeter | cut -d: -f6,7"
     ).splitlines()
     assert rights == [
         "root:root 755 /etc/radmeter",
         "root:root 644 /etc/radmeter/radmeter.toml",
         "root:radmeter-ship 750 /etc/radmeter/secrets",
+        "root:radmeter_http 750 /etc/radmeter/http",
         "root:root 755 /var/lib/radmeter",
+        "radmeter_http:radmeter_http 700 /var/lib/radmeter/http",
         f"freerad:freerad 750 {JOURNAL}",
         "root:root 755 /opt/radmeter",
         "root:root 755 /opt/radmeter/current/bin/radmeter",
@@ -250,6 +262,58 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
     assert {
         name for name in left if not re.match(r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$", name)
     } == set()
+
+
+def test_the_server_as_the_readme_installs_it(
+    built: tuple[str, list[Path]], chroot: Chroot, tmp_path: Path
+) -> None:
+    for name in ("radmeter", "radmeter-archive"):
+        chroot.run(f"mkdir -p {SHARED}/first && cp {package(built[0], name, 1)} {SHARED}/first")
+    chroot.run("pg_ctlcluster $(pg_lsclusters -h | cut -d' ' -f1) main start")
+    chroot.run("cat > /usr/local/bin/systemctl; chmod 755 /usr/local/bin/systemctl", text=SYSTEMCTL)
+    chroot.run(f"cd {SHARED}/first && set -x\n{LINES}")
+    said = chroot.run("runuser -u radmeter_http -- radmeter serve", fails=True)
+    assert "apt install ./radmeter-archive_*.deb" in said
+    chroot.run(f"cd {SHARED}/first && set -x\n{SERVE}")
+    assert chroot.run("cat /run/systemctl").splitlines()[-1] == "enable --now radmeter-serve"
+    serve = Unit(chroot, "radmeter-serve", tmp_path / "serve.log")
+    serve.says("listening on http://127.0.0.1:8320")
+    said = chroot.run(f"{SEE}\necho $key > /run/key")
+    assert '"items":[]' in said
+    assert "\nradmeter_database_up 1" in said
+    # As root, who may make keys of each role.
+    assert chroot.run(f"set -x\n{block('operations.md', 'keys')}").count("rm_") == 2
+    # A journal that the server may not read is no fault of it.
+    assert '"ready":true' in chroot.run("curl -sS http://127.0.0.1:8320/readyz").replace(" ", "")
+    # A person logs in with the key, and sees the page.
+    page = chroot.run(PAGE)
+    assert "The page of the NOC" in page or "Throughput" in page, page
+    # The server has no right of the others, and the others none of its.
+    assert chroot.run("stat -c '%U %a' /var/lib/radmeter/http/http.key") == "radmeter_http 600\n"
+    chroot.run("cat /var/lib/radmeter/http/http.key", user="radmeter", fails=True)
+    chroot.run("cd /etc/radmeter/secrets; umask 027; echo x > ship; chgrp radmeter-ship ship")
+    for path in ("/etc/radmeter/secrets/ship", JOURNAL, f"{RADDB}/clients.conf"):
+        chroot.run(f"! cat {path} && ! ls {path}", user="radmeter_http")
+    chroot.run("radmeter migrate status", user="radmeter_http", fails=True)
+    serve.stop()
+    said = chroot.run("radmeter serve", user="radmeter", fails=True)
+    assert "radmeter migrate roles --login radmeter_http=radmeter_api" in said
+    # With a password.
+    chroot.run(f"set -x\n{block('operations.md', 'password of serve')}")
+    chroot.run("cat >> /etc/radmeter/radmeter.toml", text=f"\n{block('operations.md', 'table of serve')}")
+    serve = Unit(chroot, "radmeter-serve", tmp_path / "serve2.log")
+    serve.says("listening on http://127.0.0.1:8320")
+    assert '"items":[]' in chroot.run(SEE.replace("keys add me", "keys add you"))
+    serve.stop()
+    # The metrics of the host's journal, with a login of their own.
+    chroot.run(f"set -x\n{block('operations.md', 'login of metrics')}")
+    chroot.run(f"install -d -o freerad -g freerad {JOURNAL}; install -d -g freerad -m 0775 /run/exporter")
+    become = "setpriv --reuid freerad --regid radmeter-ship --groups freerad,radmeter-ship --"
+    chroot.run(f"{become} radmeter metrics --textfile /run/exporter/radmeter.prom")
+    assert "radmeter_build_info" in chroot.run("cat /run/exporter/radmeter.prom")
+    chroot.run("radmeter freeradius install --undo --yes && apt-get purge -y radmeter-archive radmeter")
+    chroot.run("ls -d /etc/radmeter", fails=True)
+    chroot.run("ls /var/lib/radmeter/http /etc/radmeter", fails=True)
 
 
 def test_an_unused_package_leaves_nothing(built: tuple[str, list[Path]], chroot: Chroot) -> None:

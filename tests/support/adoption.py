@@ -40,7 +40,7 @@ DROP FUNCTION radmeter.note_plan_history, radmeter.note_plan_price, radmeter.ren
     radmeter.note_default_zone CASCADE;
 ALTER TABLE subscribers DROP COLUMN tenant_id CASCADE;
 DROP TABLE radmeter.billing_close, radmeter.tenants, radmeter.issuers CASCADE;
-DROP TABLE IF EXISTS radmeter.api_requests, radmeter.api_keys CASCADE;
+DROP TABLE IF EXISTS radmeter.api_requests, radmeter.api_keys, radmeter.ended_logins CASCADE;
 DROP TABLE radmeter.alert_mail_line, radmeter.alert_mail, radmeter.alert_mutes, radmeter.alerts, radmeter.alert_watch,
     radmeter.alert_state, radmeter.refused_logins, radmeter.router_hour, radmeter.router_watch CASCADE;
 ALTER TABLE routers DROP COLUMN site CASCADE;

@@ -316,11 +316,11 @@ def _make_image(image: Path) -> None:
 
 
 def _install(prefix: Path) -> Path:
-    """Make a virtual environment with radmeter and what it and its extra `coa` require, as pip would."""
+    """Make a virtual environment with radmeter and what it and its extras `coa` and `serve` require, as pip would."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
     (site,) = prefix.glob("lib/python3*/site-packages")
     (prefix / "site-packages").symlink_to(site.relative_to(prefix))
-    for each in _required("radmeter", {"coa"}):
+    for each in _required("radmeter", {"coa", "serve"}):
         for file in each.files or []:
             source = Path(str(each.locate_file(file)))
             if ".." not in file.parts and source.is_file() and source.suffix != ".pyc":

@@ -5,7 +5,7 @@ import email
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
 from email.policy import default
@@ -31,11 +31,21 @@ class Taken(NamedTuple):
 class MailServer:
     """Keeps mails. `answer(number)` says what it answers to the mail with this number, from 0."""
 
-    def __init__(self, port: int, answer: Callable[[int], str]) -> None:
+    def __init__(self, port: int, answer: Callable[[int], str], refused: Collection[str]) -> None:
         self.port = port
+        self.refused = refused
         self.answer = answer
         self.mails: list[Taken] = []
         self.attempts = 0
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:  # aiosmtpd's
+        """Take a recipient, or not."""
+        if address in self.refused:
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
+        return TAKEN
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # aiosmtpd's
         """Take a mail, or not."""
@@ -66,6 +76,7 @@ def mail_server(
     implicit: bool = False,
     login: tuple[str, str] | None = None,
     port: int = 0,
+    refused: Collection[str] = (),
 ) -> Iterator[MailServer]:
     """Run a mail server for the block.
 
@@ -77,9 +88,11 @@ def mail_server(
         Without STARTTLS: encrypted from the beginning.
     login
         The user and the password that are required.
+    refused
+        Recipients that it does not know.
     """
     listening = socket.create_server(("127.0.0.1", port))
-    server = MailServer(listening.getsockname()[1], answer)
+    server = MailServer(listening.getsockname()[1], answer, refused)
 
     def authenticated(_: object, __: object, ___: object, mechanism: str, data: Any) -> AuthResult:
         good = login is not None and (data.login, data.password) == tuple(part.encode() for part in login)

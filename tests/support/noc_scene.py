@@ -38,6 +38,9 @@ FROM generate_series(1, 120) AS number
 CROSS JOIN LATERAL (SELECT now() - CASE WHEN 1 + number % 34 IN (15, 28) THEN interval '9 minutes'
     WHEN 1 + number % 34 BETWEEN 6 AND 10 OR 1 + number % 34 IN (12, 23) THEN interval '40 minutes'
     ELSE interval '1 minute' END AS at) AS heard;
+INSERT INTO radacct (acctsessionid, acctuniqueid, username, router_id, nasipaddress, acctstarttime, acctupdatetime,
+                     arrived_at, counted_at)
+VALUES ('new', 'new', 'newcomer', 60, '10.9.0.1', now() - interval '5 minutes', now(), now(), now());
 INSERT INTO router_daily_usage (router_id, usage_date, bytes_in, bytes_out, last_updated)
 SELECT id, (now() AT TIME ZONE 'UTC')::date - day, (1 + (id * 7 + day * 3) % 11) * 300000000::bigint,
        (1 + (id * 5 + day * 7) % 13) * 1700000000::bigint, now() - interval '1 hour'
@@ -54,12 +57,17 @@ SELECT username, date_trunc('month', now())::date, CASE username WHEN 'user9' TH
        90 FROM subscribers;
 INSERT INTO radmeter.alerts (rule, kind, severity, router_id, site, username, began_at, fired_at, detail)
 VALUES ('site down', 'site_down', 'critical', NULL, 'Site B', NULL, now() - interval '7 minutes',
-       now() - interval '6 minutes', '{{}}'),
+       now() - interval '6 minutes', '{{"routers": 5}}'),
        ('silent', 'router_silent', 'warning', 12, 'Site C', NULL, now() - interval '12 minutes', now(),
-       '{{"interim_seconds": 300}}'),
+       jsonb_build_object('interim_seconds', 300, 'heard_at', now() - interval '20 minutes')),
        ('silent', 'router_silent', 'warning', 23, 'Site E', NULL, now() - interval '23 minutes', now(),
-       '{{"interim_seconds": 300}}'),
-       ('quota', 'quota', 'info', NULL, NULL, $x${HOSTILE}$x$, now() - interval '50 minutes', now(), '{{}}');
+       jsonb_build_object('interim_seconds', 300, 'heard_at', now() - interval '20 minutes')),
+       ('quota', 'quota', 'info', NULL, NULL, $x${HOSTILE}$x$, now() - interval '50 minutes', now(),
+       '{{"percent": 120, "period_start": "2026-11-01"}}'),
+       ('spike', 'traffic_spike', 'info', 20, 'Site D', NULL, now() - interval '2 hours', now(),
+       jsonb_build_object('octets', 80000000000, 'usual_octets', 2000000000, 'hour', now() - interval '2 hours')),
+       ('lag', 'ship_lag', 'warning', NULL, NULL, NULL, now() - interval '5 minutes', now(), '{{}}'),
+       ('packets', 'no_packets', 'critical', NULL, NULL, NULL, now() - interval '5 minutes', now(), '{{}}');
 INSERT INTO radmeter.journal_segment (id, node, role, format, first_seq, last_seq, records, rejected,
        last_received_at, updated_at)
 VALUES (gen_random_uuid(), 'radius-1', 'r', 2, 1, 912000, 912000, 14, now() - interval '2 seconds',

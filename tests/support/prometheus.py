@@ -13,7 +13,7 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from radmeter.metrics.prometheus import Exposition
+from radmeter.metrics.exposition import Exposition
 from support.deploy import DEPLOY
 from support.documents import changed
 from support.tcp import free_tcp_port
@@ -53,6 +53,7 @@ class Prometheus:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.database = ""  # of which it shows the metrics
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the rows of an expression now. An expression that it does not understand is an error."""

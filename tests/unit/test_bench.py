@@ -3,7 +3,7 @@
 import pytest
 
 from bench import soak
-from bench.http_requests import read
+from bench.http_requests import read, together
 from bench.soak_requests import Times
 
 HEY = """
@@ -31,6 +31,18 @@ def test_what_hey_prints_is_read() -> None:
     assert found["per_second"] == pytest.approx(498.7282)
     assert [found[name] for name in ("p50_ms", "p95_ms", "p99_ms")] == pytest.approx([3.4, 12.5, 30.1])
     assert (found["answers"], found["errors"]) == (1990, 10)
+
+
+def test_of_several_heys_no_percentile_is_too_low() -> None:
+    first = {"per_second": 50.0, "p50_ms": 3.0, "p95_ms": 12.0, "answers": 100.0, "errors": 0.0}
+    second = {"per_second": 40.0, "p50_ms": 4.0, "p95_ms": 9.0, "answers": 80.0, "errors": 1.0}
+    assert together([first, second]) == {
+        "per_second": 90.0,
+        "p50_ms": 4.0,
+        "p95_ms": 12.0,
+        "answers": 180.0,
+        "errors": 1.0,
+    }
 
 
 def test_the_trend_is_the_slope_of_the_samples() -> None:

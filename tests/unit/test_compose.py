@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 from support.compose import MissingVariable, load
 
 from radmeter.cli.main import cli
+from radmeter.keys.signing_key import KEY_BYTES
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -75,6 +76,7 @@ def test_each_service_logs_in_as_its_own_role_and_only_one_as_the_superuser() ->
         "logins": None,
         "shipper": "radmeter_shipper",
         "jobs": "radmeter_jobs",
+        "serve": "radmeter_http",
         "operator": "radmeter_operator",
     }
     made = dict(re.findall(r"--login=(\w+)=(\w+)", COMPOSE))
@@ -87,6 +89,7 @@ def test_each_service_logs_in_as_its_own_role_and_only_one_as_the_superuser() ->
             "freeradius": set(),
             "logins": {"radmeter_logins"},
             "jobs": {"radmeter_jobs", "coa_key"},
+            "serve": {"radmeter_http", "http_key"},
             "operator": {"radmeter_operator", "coa_key"},
         }.get(name, {logins[name]})
         assert set(about.get("secrets", [])) == wanted, name
@@ -118,10 +121,20 @@ def test_freeradius_does_not_reach_the_database_nor_the_database_the_world() -> 
     assert SERVICES["freeradius"]["networks"] == ["radius"]
     others = {name: about["networks"] for name, about in SERVICES.items() if name != "freeradius"}
     # The jobs send requests to routers, and messages to webhooks.
-    assert {name for name, networks in others.items() if networks != ["database"]} == {"logins", "jobs"}
+    assert {name for name, networks in others.items() if networks != ["database"]} == {
+        "logins",
+        "jobs",
+        "serve",
+    }
     assert others["logins"] == others["jobs"] == ["radius", "database"]
+    # FreeRADIUS cannot ask the HTTP server either.
+    assert others["serve"] == ["http", "database"]
     assert FILE["networks"]["database"] == {"internal": True}
-    assert [name for name, about in SERVICES.items() if about.get("ports")] == ["freeradius", "logins"]
+    assert [name for name, about in SERVICES.items() if about.get("ports")] == [
+        "freeradius",
+        "logins",
+        "serve",
+    ]
 
 
 def test_the_script_makes_the_files_of_all_secrets(tmp_path: Path) -> None:
@@ -134,13 +147,15 @@ def test_the_script_makes_the_files_of_all_secrets(tmp_path: Path) -> None:
     assert len(set(made.values())) == len(made)
     key = made.pop("coa_key")
     assert Fernet(key.strip()).encrypt(b"the secret of a router")
+    signing = made.pop("http_key")
+    assert len(bytes.fromhex(signing)) == KEY_BYTES
     assert all(len(password) == 48 for password in made.values())
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     environment = (tmp_path / ".env").read_text()
     subprocess.run([script], check=True)
     again = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
-    assert again == {**made, "coa_key": key}
+    assert again == {**made, "coa_key": key, "http_key": signing}
     assert (tmp_path / ".env").read_text() == environment
     for ignored in ("/secrets/", "/.env"):
         assert ignored in (ROOT / ".gitignore").read_text().split()
@@ -150,7 +165,7 @@ def test_each_command_of_a_service_exists() -> None:
     commands = [about["command"] for about in SERVICES.values() if "command" in about]
     commands += [about["healthcheck"]["test"][1:] for about in SERVICES.values() if "healthcheck" in about]
     radmeters = [words for words in commands if words[0] == "radmeter"]
-    assert len(radmeters) == 6
+    assert len(radmeters) == 7
     for words in radmeters:
         command: click.Command | None = cli
         for word in words[1:]:

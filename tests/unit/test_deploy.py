@@ -18,6 +18,8 @@ SYSTEMD = DEPLOY / "systemd"
 TIMERS = sorted(BACKUP.glob("*.timer"))
 SERVICES = sorted(BACKUP.glob("*.service"))
 UNITS = sorted([*SYSTEMD.glob("*.service"), *SERVICES, *TIMERS])
+# Whose roles are not named as their tables.
+ROLES = {"ship": "shipper", "serve": "http"}
 # What the units run. The test puts an empty program in their place: only systemd's view of the unit counts here.
 PROGRAM = re.compile(r"^ExecStart=(\S+)", re.MULTILINE)
 
@@ -45,10 +47,10 @@ def test_a_service_runs_a_program_of_ours_or_of_a_package(service: Path) -> None
     assert value(service, "User") == "postgres"
 
 
-@pytest.mark.parametrize(("name", "command"), [("ship", ["ship"]), ("jobs", ["jobs", "run"])])
-def test_the_units_of_the_shipper_and_the_jobs_run_commands_that_there_are(
-    name: str, command: list[str]
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "command"), [("ship", ["ship"]), ("jobs", ["jobs", "run"]), ("serve", ["serve"])]
+)
+def test_the_units_of_the_package_run_commands_that_there_are(name: str, command: list[str]) -> None:
     unit = SYSTEMD / f"radmeter-{name}.service"
     assert value(unit, "ExecStart") == " ".join(["/usr/bin/radmeter", *command])
     found: click.Command | None = cli
@@ -59,10 +61,10 @@ def test_the_units_of_the_shipper_and_the_jobs_run_commands_that_there_are(
     # A variable would win over the configuration file, which has a table for the program.
     assert "RADMETER" not in (value(unit, "Environment") or "")
     example = tomllib.loads((DEPLOY / "radmeter.toml").read_text())
-    assert f"//radmeter_{'shipper' if name == 'ship' else name}@" in example[name]["dsn"]
+    assert f"//radmeter_{ROLES.get(name, name)}@" in example[name]["dsn"]
 
 
-@pytest.mark.parametrize("name", ["ship", "jobs"])
+@pytest.mark.parametrize("name", ["ship", "jobs", "serve"])
 def test_the_units_of_the_package_are_hardened(name: str) -> None:
     program = shutil.which("systemd-analyze")
     if program is None:

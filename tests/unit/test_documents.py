@@ -70,3 +70,15 @@ def test_nothing_is_said_twice(document: Path) -> None:
 
 def repeated(texts: Iterable[str]) -> list[str]:
     return [text for text, times in Counter(texts).items() if times > 1]
+
+
+def test_the_list_of_decisions_has_each_once() -> None:
+    """The list at the head links to each decision by its name, and a line says what it is."""
+    text = (ROOT / "docs" / "decisions.md").read_text()
+    head, *decisions = re.split(r"^## ", text, flags=re.MULTILINE)
+    listed = re.findall(r"^\| \[(.+?)\]\(#(\S+)\) \| .+ \|$", head, re.MULTILINE)
+    names = [decision.partition("\n")[0] for decision in decisions]
+    assert sorted(name for name, _ in listed) == sorted(names)
+    assert [anchor for _, anchor in listed] == [
+        re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name, _ in listed
+    ]

@@ -15,6 +15,8 @@ EXAMPLE = Path(__file__).parents[2] / "deploy" / "radmeter.toml"
 TEXT = EXAMPLE.read_text()
 # What a commented line would say.
 SETTING = re.compile(r"^#(?=\w+ = )", re.MULTILINE)
+# The programs that have a table, and their roles.
+PROGRAMS = {"ship": "radmeter_shipper", "jobs": "radmeter_jobs", "serve": "radmeter_http"}
 INSTALLED = Path("/usr/lib/radmeter/python/radmeter")
 
 
@@ -22,9 +24,9 @@ INSTALLED = Path("/usr/lib/radmeter/python/radmeter")
 def passwords(tmp_path: Path) -> Path:
     """The example with the passwords of the services in files of the test."""
     path = tmp_path / "radmeter.toml"
-    path.write_text(TEXT.replace("/etc/radmeter/secrets", str(tmp_path)))
+    path.write_text(re.sub("/etc/radmeter/(secrets|http)", str(tmp_path), TEXT))
     path.chmod(0o644)
-    for name in ("radmeter_shipper", "radmeter_jobs", "radmeter_operator", "radius"):
+    for name in (*PROGRAMS.values(), "radmeter_operator", "radius"):
         (tmp_path / name).write_text(f"of {name}\n")
     return path
 
@@ -42,7 +44,7 @@ def test_each_setting_is_there_once_below_its_meaning() -> None:
 
 def test_a_setting_in_a_comment_has_its_default() -> None:
     values = tomllib.loads(SETTING.sub("", TEXT))
-    assert values.keys() - {"ship", "jobs"} == KEYS
+    assert values.keys() - PROGRAMS.keys() == KEYS
     for setting in ALL:
         if setting.name == "state":
             assert values["state"] == "/var/lib/radmeter"
@@ -52,8 +54,8 @@ def test_a_setting_in_a_comment_has_its_default() -> None:
 
 def test_as_it_is_the_services_have_their_own_roles_and_all_else_is_as_without_it(passwords: Path) -> None:
     given = tomllib.loads(TEXT)
-    assert given.keys() == {"ship", "jobs"}
-    for program, role in (("ship", "radmeter_shipper"), ("jobs", "radmeter_jobs")):
+    assert given.keys() == PROGRAMS.keys()
+    for program, role in PROGRAMS.items():
         settings = Settings.load({}, config=str(passwords), program=program, programs=cli.list_commands(None))  # type: ignore[arg-type] # no context
         assert settings.dsn is not None
         assert f"user={role} " in settings.dsn

@@ -190,6 +190,8 @@ PURGED = [
         ("journal/node", "journal/database", "journal/ledger.json", "journal/writer.lock", "journal/again/"),
         True,
     ),
+    (("http/http.key",), True),
+    (("http/other",), False),
     (("journal/node", "journal/segment-00000000000000000001.log"), False),
     (("journal/shipped/segment-00000000000000000001.log",), False),
     (("journal/kept-segment-00000000000000000001.log",), False),

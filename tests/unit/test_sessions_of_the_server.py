@@ -65,7 +65,6 @@ KNOWN = {
 # The calls that open a connection for any pooler. Before you add one, read what runs on it.
 ANY_POOLER = {
     "src/radmeter/api/noc/host.py",  # reads a statement, with settings of the transaction
-    "src/radmeter/api/noc/host_journal.py",  # asks what was shipped, in a transaction
     "src/radmeter/api/server.py",  # asks for its rights
     "src/radmeter/cli/router_coa.py",
     "src/radmeter/freeradius/login_trial.py",  # as FreeRADIUS logs in

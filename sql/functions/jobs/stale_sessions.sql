@@ -17,6 +17,9 @@ AS $$
     LEFT JOIN public.routers AS router ON router.id = session.router_id
     CROSS JOIN least
     WHERE session.acctstoptime IS NULL
+      -- Few sessions are older than the shortest time, and only those are judged.
+      AND coalesce(session.arrived_at, session.acctupdatetime, session.acctstarttime)
+          < least.at - least.minutes * interval '1 minute'
       AND coalesce(session.arrived_at, session.acctupdatetime, session.acctstarttime)
           < least.at - radmeter.stale_after(session.interim_interval, router.interim_interval, least.minutes)
     ORDER BY session.radacctid;

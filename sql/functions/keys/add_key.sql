@@ -31,8 +31,9 @@ BEGIN
     IF p_tenant IS NOT NULL THEN
         v_tenant_id := radmeter.tenant_id(p_tenant);
     END IF;
-    INSERT INTO radmeter.api_keys (id, name, role, tenant_id, secret_sha256, rate_count, rate_seconds, expires_at)
-    VALUES (p_id, p_name, p_role, v_tenant_id, p_secret_sha256, p_rate_count, p_rate_seconds, p_expires_at)
+    INSERT INTO radmeter.api_keys
+        (id, family, name, role, tenant_id, secret_sha256, rate_count, rate_seconds, expires_at)
+    VALUES (p_id, p_id, p_name, p_role, v_tenant_id, p_secret_sha256, p_rate_count, p_rate_seconds, p_expires_at)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is a key ''%'' already: `radmeter keys rotate` makes another, `radmeter keys revoke` ends it',

@@ -1,21 +1,24 @@
 -- radmeter.begin_request(key_id, idempotency_key, request, body_sha256): begins a write by the HTTP API.
 --   request  method and path
+-- Keys that were rotated one into the next are one family: a write that was begun with one is known to the others.
 -- Returns what is to be done: new (do it, then end_request), running (another connection does it), other (the key was
 -- used for another request), done (with the status and the body of the answer).
 -- A request that was begun more than two minutes ago and has no answer was cut off: it may be done again. No write takes
 -- so long (statement_timeout), and its effect and its answer commit together. started_at says which of both it is: the
 -- one that was cut off, and goes on after all, cannot end it any more.
--- Called by `radmeter serve`, in a transaction of its own. Writes radmeter.api_requests.
+-- Called by `radmeter serve`, in a transaction of its own. Reads radmeter.api_keys, writes api_requests.
+-- SQLSTATE 55P03: the same request is being ended, and that takes longer than three seconds.
 CREATE OR REPLACE FUNCTION radmeter.begin_request(
     p_key_id text, p_idempotency_key text, p_request text, p_body_sha256 bytea,
     OUT state text, OUT started_at timestamptz, OUT status integer, OUT body bytea)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s'
 AS $$
 DECLARE
+    v_family text := (SELECT family FROM radmeter.api_keys WHERE id = p_key_id);
     v_found radmeter.api_requests%ROWTYPE;
 BEGIN
     INSERT INTO radmeter.api_requests AS known (key_id, idempotency_key, request, body_sha256, started_at)
-    VALUES (p_key_id, p_idempotency_key, p_request, p_body_sha256, now())
+    VALUES (v_family, p_idempotency_key, p_request, p_body_sha256, now())
     ON CONFLICT (key_id, idempotency_key) DO UPDATE SET started_at = excluded.started_at
     WHERE known.finished_at IS NULL AND known.started_at < now() - interval '2 minutes'
       AND known.request = excluded.request AND known.body_sha256 = excluded.body_sha256;
@@ -24,7 +27,7 @@ BEGIN
         started_at := now();
         RETURN;
     END IF;
-    SELECT * INTO v_found FROM radmeter.api_requests WHERE key_id = p_key_id AND idempotency_key = p_idempotency_key;
+    SELECT * INTO v_found FROM radmeter.api_requests WHERE key_id = v_family AND idempotency_key = p_idempotency_key;
     state := CASE WHEN v_found.request IS DISTINCT FROM p_request OR v_found.body_sha256 IS DISTINCT FROM p_body_sha256
                   THEN 'other' WHEN v_found.finished_at IS NULL THEN 'running' ELSE 'done' END;
     IF state = 'done' THEN

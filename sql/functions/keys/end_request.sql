@@ -3,19 +3,21 @@
 --   status, body  the answer. NULL: it was refused, so the same request may be tried again
 -- Returns whether it was still this one's to end. False: it took so long that another connection has begun it again.
 -- Called by `radmeter serve`: with an answer in the transaction of the write, so that both or none of them is there.
--- Writes radmeter.api_requests.
+-- Reads radmeter.api_keys, writes api_requests.
 CREATE OR REPLACE FUNCTION radmeter.end_request(
     p_key_id text, p_idempotency_key text, p_started_at timestamptz, p_status integer, p_body bytea) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s'
 AS $$
+DECLARE
+    v_family text := (SELECT family FROM radmeter.api_keys WHERE id = p_key_id);
 BEGIN
     IF p_status IS NULL THEN
         DELETE FROM radmeter.api_requests
-        WHERE key_id = p_key_id AND idempotency_key = p_idempotency_key AND started_at = p_started_at
+        WHERE key_id = v_family AND idempotency_key = p_idempotency_key AND started_at = p_started_at
           AND finished_at IS NULL;
     ELSE
         UPDATE radmeter.api_requests SET finished_at = now(), status = p_status, body = p_body
-        WHERE key_id = p_key_id AND idempotency_key = p_idempotency_key AND started_at = p_started_at
+        WHERE key_id = v_family AND idempotency_key = p_idempotency_key AND started_at = p_started_at
           AND finished_at IS NULL;
     END IF;
     RETURN FOUND;

@@ -1,5 +1,5 @@
 -- radmeter.rotate_key(name, id, secret_sha256, overlap): puts another key in the place of the one of this name. It has the
--- same role, tenant and rate. The old one holds for so long yet, so that clients can change over one by one.
+-- same role, tenant and rate, and knows the answers to its writes. The old one holds for so long yet, so that clients can change over one by one.
 -- Returns when the old one ends. Writes radmeter.api_keys, audit_log.
 -- SQLSTATE RM001, with the reason: there is no such key, or the caller may not add one of its role.
 CREATE OR REPLACE FUNCTION radmeter.rotate_key(p_name text, p_id text, p_secret_sha256 bytea, p_overlap interval)
@@ -27,8 +27,9 @@ BEGIN
     END IF;
     v_until := least(now() + p_overlap, v_old.expires_at);
     UPDATE radmeter.api_keys SET rotated_at = now(), expires_at = v_until WHERE id = v_old.id;
-    INSERT INTO radmeter.api_keys (id, name, role, tenant_id, secret_sha256, rate_count, rate_seconds, expires_at)
-    VALUES (p_id, p_name, v_old.role, v_old.tenant_id, p_secret_sha256, v_old.rate_count, v_old.rate_seconds,
+    INSERT INTO radmeter.api_keys
+        (id, family, name, role, tenant_id, secret_sha256, rate_count, rate_seconds, expires_at)
+    VALUES (p_id, v_old.family, p_name, v_old.role, v_old.tenant_id, p_secret_sha256, v_old.rate_count, v_old.rate_seconds,
         v_old.expires_at);
     PERFORM radmeter.audit('keys rotate', jsonb_build_object('name', p_name, 'old_id', v_old.id, 'id', p_id, 'until', v_until));
     RETURN v_until;

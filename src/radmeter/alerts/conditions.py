@@ -1,7 +1,4 @@
-"""radmeter.alert_watch: the states of what is no single router: a site, the hour of a router, the whole installation.
-
-Each has a subject: ``site:Hotel A``, ``router:7`` or ``all``.
-"""
+"""radmeter.alert_watch: the states of what is wrong with a site, the hour of a router, or the whole installation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +9,7 @@ from radmeter.alerts.evaluating import State, step
 from radmeter.alerts.look import Look
 from radmeter.alerts.opening import New
 from radmeter.alerts.rules import Rule
+from radmeter.alerts.subjects import Subject
 from radmeter.database.connection import Connection
 
 NOT_WELL = "SELECT rule, subject, phase, since FROM radmeter.alert_watch WHERE rule = ANY (%s)"
@@ -26,19 +24,23 @@ ON CONFLICT (rule, subject) DO UPDATE SET phase = excluded.phase, since = exclud
 
 @dataclass(frozen=True)
 class Condition:
-    """Whether it is wrong, and since when. `detail` is that of the alert, if one fires."""
+    """Whether it is wrong, and since when. `detail` is that of the alert, if one fires.
+
+    `site`: of a router, so that whatever holds for the site holds for the alert.
+    """
 
     rule: Rule
-    subject: str
+    subject: Subject
     holds: bool
     began_at: datetime
     detail: Mapping[str, object] = field(default_factory=dict)
+    site: str | None = None
 
 
-def phases(connection: Connection, rules: Sequence[str]) -> dict[tuple[str, str], State]:
+def phases(connection: Connection, rules: Sequence[str]) -> dict[tuple[str, Subject], State]:
     """Return the states of what is not well, by rule and subject."""
     rows = connection.execute(NOT_WELL, (list(rules),)).fetchall()
-    return {(rule, subject): State(phase, since) for rule, subject, phase, since in rows}
+    return {(rule, Subject.parse(text)): State(phase, since) for rule, text, phase, since in rows}
 
 
 def watch(look: Look, conditions: Sequence[Condition]) -> None:
@@ -48,7 +50,7 @@ def watch(look: Look, conditions: Sequence[Condition]) -> None:
     known = phases(look.connection, sorted({each.rule.name for each in conditions}))
     news: list[New] = []
     well: list[tuple[str, str]] = []
-    changed: dict[tuple[str, str], State] = {}
+    changed: dict[tuple[str, Subject], State] = {}
     for each in conditions:
         rule = each.rule
         before = known.get((rule.name, each.subject), State("ok", look.at))
@@ -56,19 +58,18 @@ def watch(look: Look, conditions: Sequence[Condition]) -> None:
         if after != before:
             changed[rule.name, each.subject] = after
         if event == "fired":
-            kind, _, name = each.subject.partition(":")
             news.append(
                 New(
                     rule=rule,
                     mail_to=look.rules.recipients(rule),
                     began_at=min(each.began_at, look.at),
-                    site=name if kind == "site" else None,
-                    router_id=int(name) if kind == "router" else None,
+                    site=each.subject.site or each.site,
+                    router_id=each.subject.router_id,
                     detail=dict(each.detail),
                 )
             )
         elif event == "resolved":
-            well.append((rule.name, each.subject))
+            well.append((rule.name, str(each.subject)))
     _note(look.connection, changed)
     opening.open_alerts(look.connection, news, look.at)
     if well:
@@ -76,7 +77,7 @@ def watch(look: Look, conditions: Sequence[Condition]) -> None:
         opening.unfold(look.connection, over, look.at)
 
 
-def _note(connection: Connection, changed: Mapping[tuple[str, str], State]) -> None:
+def _note(connection: Connection, changed: Mapping[tuple[str, Subject], State]) -> None:
     """Write the states that are others than before. Only what is not well has a row."""
     for statement, states in (
         (FORGET, {key: state for key, state in changed.items() if state.phase == "ok"}),
@@ -87,7 +88,7 @@ def _note(connection: Connection, changed: Mapping[tuple[str, str], State]) -> N
                 statement.encode(),
                 {
                     "rule": [rule for rule, _ in states],
-                    "subject": [subject for _, subject in states],
+                    "subject": [str(subject) for _, subject in states],
                     "phase": [state.phase for state in states.values()],
                     "since": [state.since for state in states.values()],
                 },

@@ -63,7 +63,7 @@ def step(
         return (state if state.phase == "firing" else State("firing", at)), None
     clearing = state if state.phase == "clearing" else State("clearing", at)
     if at - clearing.since >= timedelta(seconds=tolerance.resolve_seconds):
-        return State("ok", at), "resolved"
+        return State("ok", clearing.since), "resolved"
     return clearing, None
 
 

@@ -1,10 +1,12 @@
 """One e-mail about alerts: its text, and how it is handed to the mail server (RFC 5321, RFC 3207)."""
 
 import smtplib
+import socket
 import ssl
+import threading
 import uuid
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -17,7 +19,11 @@ from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.printable import one_line, printable
 from radmeter.secret_files import read_password
 
+READY = 220
+# Of each wait.
 SECONDS = 30.0
+# Of an attempt as a whole, in such waits: a server that sends a byte now and then ends none of them.
+MOST_WAITS = 4
 # RFC 5322 section 2.1.1 recommends lines of 78 characters; a subject beyond is cut.
 LONGEST_SUBJECT = 150
 LONGEST_ERROR = 500
@@ -96,6 +102,11 @@ def send(
 ) -> str | None:
     """Hand a message to the mail server. Return whom it refused, if not all; None: nobody.
 
+    Parameters
+    ----------
+    seconds
+        What each wait may take. The whole attempt may take four times as long.
+
     Raises
     ------
     NotSent
@@ -103,35 +114,33 @@ def send(
     ConfigurationError
         The file with the password, or that of the certificates, cannot be read.
     """
+    server, context = _server(mail, seconds)
+    password = None
+    if mail.password_file is not None:
+        password = read_password(mail.password_file, f"the mail server: the password in {mail.password_file}")
+    limit = seconds * MOST_WAITS
     try:
-        server = _connected(mail, seconds)
-        try:
+        with _cut_after(limit, server) as cut:
+            code, said = server.connect(mail.host, mail.port)
+            if code != READY:
+                raise smtplib.SMTPConnectError(code, said)
+            if mail.tls == "starttls":
+                server.starttls(context=context)
+            if mail.user is not None and password is not None:
+                server.login(mail.user, password)
             refused = server.send_message(message, mail.sender, list(recipients))
             # It has the mail. Whatever it says to a farewell, the mail must not be sent again.
-            with suppress(smtplib.SMTPException, OSError):
+            with suppress(smtplib.SMTPException, OSError, ValueError):
                 server.quit()
-        finally:
-            server.close()
-    except smtplib.SMTPRecipientsRefused as error:
-        raise NotSent(f"{mail.host} port {mail.port} refused {_refused(error.recipients)}") from None
-    except smtplib.SMTPResponseException as error:
-        said = (
-            error.smtp_error.decode(errors="replace")
-            if isinstance(error.smtp_error, bytes)
-            else error.smtp_error
-        )
-        raise NotSent(_short(f"{mail.host} port {mail.port} answered {error.smtp_code} {said}")) from None
-    except smtplib.SMTPNotSupportedError as error:
-        raise NotSent(
-            _short(f"{mail.host} port {mail.port}: {error}; see tls and user in the table [mail]")
-        ) from None
     except (smtplib.SMTPException, OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise NotSent(_short(f"{mail.host} port {mail.port}: {why}")) from None
+        if cut.is_set():
+            raise NotSent(f"{mail.host} port {mail.port} did not take it within {limit:g} s") from None
+        raise _explained(mail, error) from None
     return _refused(refused) if refused else None
 
 
-def _connected(mail: Mail, seconds: float) -> smtplib.SMTP:
+def _server(mail: Mail, seconds: float) -> tuple[smtplib.SMTP, ssl.SSLContext | None]:
+    """Return a client that is not connected yet, and the certificates that it believes."""
     context = None
     if mail.tls != "none":
         try:
@@ -140,22 +149,52 @@ def _connected(mail: Mail, seconds: float) -> smtplib.SMTP:
             raise ConfigurationError(
                 f"the mail server: ca_file {mail.ca_file} cannot be used: {error}"
             ) from None
-    password = None
-    if mail.password_file is not None:
-        password = read_password(mail.password_file, f"the mail server: the password in {mail.password_file}")
     if mail.tls == "implicit":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(mail.host, mail.port, timeout=seconds, context=context)
+        server: smtplib.SMTP = smtplib.SMTP_SSL(timeout=seconds, context=context)
     else:
-        server = smtplib.SMTP(mail.host, mail.port, timeout=seconds)
+        server = smtplib.SMTP(timeout=seconds)
+    # The name by which STARTTLS checks the certificate. smtplib takes it from the constructor, which would connect.
+    server._host = mail.host  # type: ignore[attr-defined]
+    return server, context
+
+
+@contextmanager
+def _cut_after(seconds: float, server: smtplib.SMTP) -> Iterator[threading.Event]:
+    """End the connection of a client after some seconds, or at the end of the block. Give what says that it was cut."""
+    over, cut = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        wait = seconds
+        # STARTTLS puts another socket in the place of the first one: that one is cut next.
+        while not over.wait(wait):
+            cut.set()
+            wait = 0.1
+            with suppress(OSError, AttributeError, TypeError):
+                # Not ssl.SSLSocket.shutdown: that takes the session from under the one who reads.
+                socket.socket.shutdown(server.sock, socket.SHUT_RDWR)  # type: ignore[arg-type]
+
+    thread = threading.Thread(target=watch, name="limit of a mail", daemon=True)
+    thread.start()
     try:
-        if mail.tls == "starttls":
-            server.starttls(context=context)
-        if mail.user is not None and password is not None:
-            server.login(mail.user, password)
-    except BaseException:
+        yield cut
+    finally:
+        over.set()
+        thread.join()
         server.close()
-        raise
-    return server
+
+
+def _explained(mail: Mail, error: Exception) -> NotSent:
+    where = f"{mail.host} port {mail.port}"
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return NotSent(f"{where} refused {_refused(error.recipients)}")
+    if isinstance(error, smtplib.SMTPResponseException):
+        said = error.smtp_error
+        text = said.decode(errors="replace") if isinstance(said, bytes) else said
+        return NotSent(_short(f"{where} answered {error.smtp_code} {text}"))
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return NotSent(_short(f"{where}: {error}; see tls and user in the table [mail]"))
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return NotSent(_short(f"{where}: {why}"))
 
 
 def _refused(recipients: dict[str, tuple[int, bytes]]) -> str:

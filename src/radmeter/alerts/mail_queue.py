@@ -22,12 +22,20 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 AGAIN_SECONDS = 5.0
 END_SECONDS = 15.0
-# Longer than an attempt takes: each of its waits is bounded by `mail.SECONDS`.
+# Longer than an attempt takes: four times mail.SECONDS, or to connect to each address of the server, if that is longer.
 CLAIM_SECONDS = 300
 # After which time a failed attempt is followed by the next. About two days together; then the mail is dead.
 DELAYS = (5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0, 57_600.0, 57_600.0)
 JITTER = 0.1
+# A mail that nobody tried to send for so long is given up: there was no mail server, or no jobs.
+FORGOTTEN_HOURS = 48
 
+FORGET = """
+UPDATE radmeter.alert_mail SET
+    state = 'dead', ended_at = now(), claimed_by = NULL, claimed_until = NULL,
+    error = 'for two days nobody tried to send it: there was no mail server in the rules, or no jobs'
+WHERE state = 'waiting' AND next_try_at < now() - %(hours)s * interval '1 hour'
+  AND (claimed_until IS NULL OR claimed_until <= now())"""
 CLAIM = """
 UPDATE radmeter.alert_mail AS mail SET claimed_by = %(holder)s, attempts = attempts + 1, tried_at = now(),
     claimed_until = now() + %(seconds)s * interval '1 second'
@@ -63,6 +71,7 @@ class Claimed(NamedTuple):
 def claim(connection: Connection, holder: uuid.UUID) -> Claimed | None:
     """Claim the mail that has waited longest. None: none is due."""
     with explained_errors("radmeter_owner"):
+        connection.execute(FORGET, {"hours": FORGOTTEN_HOURS})
         row = connection.execute(CLAIM, {"holder": holder, "seconds": CLAIM_SECONDS}).fetchone()
     return None if row is None else Claimed(*row)
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 
 from radmeter.alerts import opening
 from radmeter.alerts.look import Look
@@ -24,12 +25,12 @@ SAVE = "UPDATE radmeter.alert_state SET rules = %(rules)s::jsonb, rules_file = %
 
 
 def digest_of(rules: Rules) -> str:
-    """Return what changes with the rules."""
-    return hashlib.sha256(json.dumps([asdict(each) for each in rules.rules]).encode()).hexdigest()
+    """Return what changes with whatever `put_in_force` writes down: the rules, whom they tell, and the file."""
+    return hashlib.sha256(json.dumps(_written(rules)).encode()).hexdigest()
 
 
-def adopt(look: Look) -> None:
-    """End the alerts of rules that are no more, and write down the rules in force.
+def put_in_force(look: Look) -> None:
+    """End the alerts of rules that are no more, and write down the rules that hold from now on.
 
     The routers are reviewed by the next looks.
     """
@@ -42,14 +43,16 @@ def adopt(look: Look) -> None:
     opening.unfold(look.connection, [alert for alert, kind in stranded if kind == SITE], look.at)
     opening.resolve(look.connection, ids, look.at)
     look.connection.execute(FIRE_ANEW, {"at": look.at, "ids": ids, "kind": SILENT})
-    look.connection.execute(
-        SAVE,
-        {
-            "rules": json.dumps([shown(each, look.rules) for each in rules]),
-            "file": None if look.rules.file is None else str(look.rules.file),
-            "mails": look.rules.mail is not None,
-        },
-    )
+    written = _written(look.rules)
+    look.connection.execute(SAVE, {**written, "rules": json.dumps(written["rules"])})
+
+
+def _written(rules: Rules) -> dict[str, object]:
+    return {
+        "rules": [shown(each, rules) for each in rules.rules],
+        "file": None if rules.file is None else str(rules.file),
+        "mails": rules.mail is not None,
+    }
 
 
 def shown(rule: Rule, rules: Rules) -> dict[str, object]:
@@ -57,3 +60,23 @@ def shown(rule: Rule, rules: Rules) -> dict[str, object]:
     values = {**asdict(rule), "mail": rules.recipients(rule)}
     # Lists, as they come back from the database.
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def restored(rows: Sequence[Mapping[str, object]]) -> Rules:
+    """Return the rules that `put_in_force` wrote down, for jobs that cannot read their file.
+
+    Whom they tell is known, by which mail server is not. What another version of radmeter has written besides is left
+    out.
+    """
+    names = {each.name for each in fields(Rule)}
+    rules = [
+        Rule(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in row.items()
+                if name in names
+            }  # type: ignore[arg-type] # as `shown` wrote them
+        )
+        for row in rows
+    ]
+    return Rules(rules=tuple(rules), restored=True)

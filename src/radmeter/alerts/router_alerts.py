@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from radmeter.alerts import opening, site_alerts, watching
 from radmeter.alerts.evaluating import Event
@@ -31,7 +32,12 @@ def look_at_routers(look: Look, review_after: int | None) -> Seen:
     more_due = sum(_is_due(each, look) for each in watches.values()) >= watching.MOST_DUE
     judged = _judged(look, watches.values())
     fired = {router_id for router_id, (_, event) in judged.items() if event == "fired"}
-    doubtful = {judged[each][0].site for each in fired}
+    again = {
+        router_id
+        for router_id, (now, event) in judged.items()
+        if event is None and now.phase == "firing" and watches[router_id].phase == "clearing"
+    }
+    doubtful = {judged[each][0].site for each in fired | again}
     doubtful_sites = {site for site in doubtful if site is not None and look.site_rule(site) is not None}
     waiting = site_alerts.waiting(look, doubtful_sites)
     names = sorted(doubtful_sites - waiting.keys())
@@ -47,12 +53,18 @@ def look_at_routers(look: Look, review_after: int | None) -> Seen:
     down = opening.open_sites(
         look.connection, [each for each, decision in decisions.items() if decision.verdict == "down"]
     )
+
+    def held_until(watch: Watch) -> datetime | None:
+        site = watch.site or ""
+        if (decision := decisions.get(site)) is None:
+            return waiting.get(site)
+        return site_alerts.hold_until(look, site, decision)
+
     news = []
     for router_id, (watch, event) in judged.items():
         rule = look.router_rule(watch)
         if event != "fired" or rule is None or watch.heard_at is None or watch.interim is None:
             continue
-        decision = decisions.get(watch.site or "")
         news.append(
             New(
                 rule=rule,
@@ -65,12 +77,14 @@ def look_at_routers(look: Look, review_after: int | None) -> Seen:
                     "interim_seconds": watch.interim,
                     "silent_after_seconds": round(watch.interim * rule.interims),
                 },
-                hold_until=waiting.get(watch.site or "")
-                if decision is None
-                else site_alerts.hold_until(look, watch.site or "", decision),
+                hold_until=held_until(watch),
             )
         )
     opening.open_alerts(look.connection, news, look.at)
+    returned = [judged[each][0] for each in sorted(again)]
+    opening.silent_again(
+        look.connection, [(each.router_id, each.heard_at, held_until(each)) for each in returned]
+    )
     site_alerts.went_down(look, decisions, found, down)
     moved = {
         now.site

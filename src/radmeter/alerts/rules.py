@@ -85,11 +85,15 @@ class Mail:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """All rules, in the order in which they are asked: the first one about a router counts, of each kind."""
+    """All rules, in the order in which they are asked: the first one about a router counts, of each kind.
+
+    `restored`: they are those of before, as the database has them. `mail` is not known, so mails wait.
+    """
 
     rules: Sequence[Rule]
     mail: Mail | None = None
     file: Path | None = None
+    restored: bool = False
 
     def first(
         self, kind: str, router: str | None, site: str | None, *, discovered: bool = False
@@ -114,9 +118,9 @@ class Rules:
 
     def recipients(self, rule: Rule) -> list[str]:
         """Return who is told by e-mail."""
-        if self.mail is None:
-            return []
-        return sorted(set(self.mail.to if rule.mail is None else rule.mail))
+        if rule.mail is not None:
+            return sorted(set(rule.mail))
+        return [] if self.mail is None else sorted(set(self.mail.to))
 
 
 DEFAULTS = Rules(

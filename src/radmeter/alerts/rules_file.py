@@ -97,7 +97,7 @@ def parse(text: str, path: Path) -> Rules:
             raise places.error(
                 "rule", number, f"there are two rules {rule.name!r}: give this one another name", "name"
             )
-        if rule.mail and mail is None:
+        if (rule.mail or table.get("mail")) and mail is None:
             raise places.error("rule", number, "there is no mail server: write a table [mail]", "mail")
         rules.append(rule)
     return Rules(rules=tuple(rules), mail=mail, file=path)

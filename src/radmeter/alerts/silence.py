@@ -20,8 +20,11 @@ Phase = Literal["idle", "ok", "pending", "firing", "clearing"]
 IDLE_SECONDS = 300.0
 # A silent one is looked at so often, to see it come back.
 AGAIN_SECONDS = 2.0
+# A packet may be late by half an interim: routers spread their interims, and packets are sent again.
 LATE_INTERIMS = 1.5
 BACK_ARRIVALS = 2
+# An arrival that is further ahead of the database's clock is impossible, and is not kept (architecture, "Time").
+AHEAD_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +50,23 @@ class Watch:
         """Whether it has an alert."""
         return self.phase in OPEN
 
+    @property
+    def quiet_from(self) -> datetime | None:
+        """From when on its silence is counted; None: it was never heard.
+
+        A session keeps its latest arrival. If the clock of the RADIUS server was ahead, packets that come after it was
+        set right are not seen until that time is reached. So nothing is silent before.
+        """
+        if self.heard_at is None or self.arrived_at is None:
+            return self.heard_at
+        return max(self.heard_at, min(self.arrived_at, self.heard_at + timedelta(seconds=AHEAD_SECONDS)))
+
     def silent_at(self, interims: float) -> datetime | None:
         """Return when it is silent if nothing comes; None: nothing is expected of it."""
-        if self.heard_at is None or self.interim is None or self.expects == "nothing":
+        quiet_from = self.quiet_from
+        if quiet_from is None or self.interim is None or self.expects == "nothing":
             return None
-        return self.heard_at + timedelta(seconds=self.interim * interims)
+        return quiet_from + timedelta(seconds=self.interim * interims)
 
 
 @dataclass(frozen=True, kw_only=True)

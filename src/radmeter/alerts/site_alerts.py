@@ -6,13 +6,18 @@ from datetime import datetime, timedelta
 from radmeter.alerts import conditions, opening, sites
 from radmeter.alerts.conditions import Condition
 from radmeter.alerts.look import Look
-from radmeter.alerts.rules import SITE
+from radmeter.alerts.rules import SILENT, SITE
 from radmeter.alerts.silence import Watch
+from radmeter.alerts.subjects import Subject
 
+# A router that was silent is well for a while before it counts as such. One that was idle, or came from elsewhere, has
+# to be well for as long before it shows that a site is back.
 PHASES = """
-SELECT router.site, array_agg(watch.phase) FROM public.routers AS router
+SELECT router.site,
+       array_agg(CASE WHEN watch.phase = 'ok' AND watch.since > %(settled)s THEN 'new' ELSE watch.phase END)
+FROM public.routers AS router
 JOIN radmeter.router_watch AS watch ON watch.router_id = router.id
-WHERE router.site = ANY (%s) AND router.status <> 'retired' GROUP BY router.site"""
+WHERE router.site = ANY (%(sites)s) AND router.status <> 'retired' GROUP BY router.site"""
 DOWN = "SELECT site FROM radmeter.alerts WHERE kind = 'site_down' AND resolved_at IS NULL"
 
 # Routers of a site that is not decided wait until it is known.
@@ -70,7 +75,7 @@ def went_down(
     for name in down:
         rule = look.site_rule(name)
         if rule is not None and name not in known:
-            holding.append(Condition(rule, f"site:{name}", True, heard.get(name, look.at)))
+            holding.append(Condition(rule, Subject(name), True, heard.get(name, look.at)))
     conditions.watch(look, holding)
     opening.fold(look.connection, down)
 
@@ -81,16 +86,23 @@ def came_back(look: Look, names: Collection[str] | None) -> None:
     asked = [each for each in down if names is None or each in names]
     pending = conditions.phases(look.connection, [each.name for each in look.rules.of(SITE)])
     unsettled = {
-        subject.removeprefix("site:") for (_, subject), state in pending.items() if state.phase != "firing"
+        subject.site
+        for (_, subject), state in pending.items()
+        if state.phase != "firing" and subject.site is not None
     }
     asked = sorted({*asked, *unsettled})
     if not asked:
         return
-    phases: dict[str, list[str]] = dict(look.connection.execute(PHASES, (asked,)).fetchall())
+    settled = look.at - timedelta(
+        seconds=max((rule.resolve_seconds for rule in look.rules.of(SILENT)), default=0)
+    )
+    phases: dict[str, list[str]] = dict(
+        look.connection.execute(PHASES, {"sites": asked, "settled": settled}).fetchall()
+    )
     found = []
     for name in asked:
         rule = look.site_rule(name)
         if rule is not None:
-            found.append(Condition(rule, f"site:{name}", not sites.is_back(phases.get(name, [])), look.at))
+            found.append(Condition(rule, Subject(name), not sites.is_back(phases.get(name, [])), look.at))
     conditions.watch(look, found)
     opening.fold(look.connection, [each for each in asked if each in unsettled])

@@ -44,7 +44,11 @@ def decide(routers: Sequence[tuple[Watch, float]], judged_at: datetime) -> Decis
     for watch, interims in routers:
         span = timedelta(seconds=(watch.interim or 0) * interims)
         if watch.phase == "idle":
-            if watch.heard_at is not None and watch.interim is not None and watch.heard_at + span > judged_at:
+            if (
+                watch.quiet_from is not None
+                and watch.interim is not None
+                and watch.quiet_from + span > judged_at
+            ):
                 return Decision("up")
             continue
         if watch.phase == "clearing":
@@ -53,11 +57,11 @@ def decide(routers: Sequence[tuple[Watch, float]], judged_at: datetime) -> Decis
             silent += 1
             continue
         assert watch.interim is not None
-        assert watch.heard_at is not None
-        late_from = watch.heard_at + timedelta(seconds=watch.interim * max(0.0, interims - 1 - JITTER))
+        assert watch.quiet_from is not None
+        late_from = watch.quiet_from + timedelta(seconds=watch.interim * max(0.0, interims - 1 - JITTER))
         if judged_at < late_from:
             return Decision("up")
-        at = watch.heard_at + span
+        at = watch.quiet_from + span
         latest = at if latest is None else max(latest, at)
     if latest is not None:
         return Decision("undecided", latest + timedelta(seconds=LOOK_SECONDS)) if silent else Decision("up")
@@ -65,5 +69,8 @@ def decide(routers: Sequence[tuple[Watch, float]], judged_at: datetime) -> Decis
 
 
 def is_back(phases: Sequence[str]) -> bool:
-    """Tell whether a site that was down is back: one of its routers is well, or nothing is expected of any."""
+    """Tell whether a site that was down is back: one of its routers is well, or nothing is expected of any.
+
+    Phase ``new``: it is well, but not yet for as long as a silent router would have to be.
+    """
     return not any(phase in ("firing", "clearing") for phase in phases) or "ok" in phases

@@ -12,6 +12,7 @@ from radmeter.alerts.conditions import Condition
 from radmeter.alerts.look import Look
 from radmeter.alerts.place import Place, is_due
 from radmeter.alerts.rules import SPIKE
+from radmeter.alerts.subjects import Subject
 
 # More than any id.
 _BEYOND = 2**63
@@ -69,14 +70,15 @@ def _judge(look: Look, hour: datetime, after: int, last: int | None, *, whole: b
         rule = look.rules.first(SPIKE, each.name, each.site, discovered=each.status == "discovered")
         if rule is not None and each.is_spike(rule.factor, rule.floor_bytes):
             detail = {"octets": each.octets, "usual_octets": each.usual, "hour": hour.isoformat()}
-            holding.append(Condition(rule, f"router:{each.router_id}", True, hour, detail))
+            subject = Subject(router_id=each.router_id)
+            holding.append(Condition(rule, subject, True, hour, detail, site=each.site))
     fires = {(each.rule.name, each.subject) for each in holding}
     by_name = {rule.name: rule for rule in rules}
     over = [
         Condition(by_name[name], subject, False, look.at)
         for (name, subject), state in conditions.phases(look.connection, list(by_name)).items()
         if (name, subject) not in fires
-        and after < int(subject.removeprefix("router:")) <= (last or _BEYOND)
+        and after < (subject.router_id or 0) <= (last or _BEYOND)
         and (whole or state.phase == "clearing")
     ]
     conditions.watch(look, [*holding, *over])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from radmeter.alerts.rules import KINDS
+from radmeter.alerts.rules import DEFAULTS, KINDS
 from radmeter.alerts.wording import explained, headline
 from radmeter.database import views
 from radmeter.database.connection import Connection, explained_errors
@@ -57,6 +57,9 @@ MAIL_COLUMNS = (
     "ended_at",
 )
 
+# The jobs look each second. After so long without a look nobody watches.
+MOST_LATE_SECONDS = 60.0
+
 _LIST = f"SELECT {', '.join(COLUMNS)}, detail FROM radmeter.alert_list"
 # Trouble: what nobody knows of comes first, then by severity, then what has been so for the shortest time.
 _ORDER = """
@@ -75,6 +78,12 @@ SELECT mute.id, mute.rule, mute.router_id, router.name AS router, mute.site, mut
        mute.created_at, mute.created_by
 FROM radmeter.alert_mutes AS mute LEFT JOIN public.routers AS router ON router.id = mute.router_id
 WHERE mute.until_at > now() OR %(all)s ORDER BY mute.until_at, mute.id"""
+SITE = """
+SELECT EXISTS (SELECT FROM public.routers WHERE site = %(site)s)
+       OR EXISTS (SELECT FROM radmeter.alerts WHERE site = %(site)s)"""
+USER = """
+SELECT EXISTS (SELECT FROM public.subscribers WHERE username = %(username)s)
+       OR EXISTS (SELECT FROM radmeter.alerts WHERE username = %(username)s)"""
 STATE = """
 SELECT ticked_at, extract(epoch FROM clock_timestamp() - ticked_at)::float8 AS late_seconds, rules_file, rules_error,
        mails, mail_error,
@@ -88,6 +97,10 @@ SELECT ticked_at, extract(epoch FROM clock_timestamp() - ticked_at)::float8 AS l
            AS mails_dead
 FROM radmeter.alert_state"""
 RULES = "SELECT rules FROM radmeter.alert_state"
+# The number and a note; the rule, the router, the site, the user, until when, and a note; the number of a mute.
+ACKNOWLEDGE = "SELECT radmeter.ack_alert(%s, %s)"
+MUTE = "SELECT radmeter.mute_alerts(%s, %s, %s, %s, %s, %s)"
+UNMUTE = "SELECT radmeter.unmute_alerts(%s)"
 MAILS = """
 SELECT mail.id, mail.recipients, mail.state,
        (SELECT count(*) FROM radmeter.alert_mail_line AS line WHERE line.mail_id = mail.id) AS alerts,
@@ -101,7 +114,7 @@ def alerts(
     connection: Connection,
     *,
     all_: bool = False,
-    folded: bool = False,
+    with_folded: bool = False,
     severity: str | None = None,
     router_id: int | None = None,
     site: str | None = None,
@@ -113,12 +126,12 @@ def alerts(
     ----------
     all_
         Also those that were resolved, the latest first, after the others.
-    folded
+    with_folded
         Also those for which the alert of the whole site stands.
     """
     values = {
         "all": all_,
-        "folded": folded,
+        "folded": with_folded,
         "severity": severity,
         "router_id": router_id,
         "site": site,
@@ -140,6 +153,33 @@ def alert(connection: Connection, alert_id: int) -> Row:
         raise NotKnown(f"there is no alert {alert_id}: `radmeter alerts list --all` shows them")
     parts = [_worded(row) for row in views.rows(connection, PARTS, {"id": alert_id})]
     return {**_worded(rows[0]), "parts": parts}
+
+
+def must_be_known(
+    connection: Connection, *, rule: str | None = None, site: str | None = None, username: str | None = None
+) -> None:
+    """See that there is a rule, a site or a user with a name.
+
+    Raises
+    ------
+    NotKnown
+        There is none. A site that no router has any more is known as long as it has alerts.
+    """
+    if rule is not None:
+        # Before the first look, those that are built in.
+        names = [each["name"] for each in rules(connection)] or [each.name for each in DEFAULTS.rules]
+        if rule not in names:
+            raise NotKnown(f"there is no rule {rule!r}: `radmeter alerts rules` lists them")
+    with explained_errors("radmeter_reader"):
+        if site is not None and connection.execute(SITE, {"site": site}).fetchone() != (True,):
+            raise NotKnown(
+                f"no router has the site {site!r}: `radmeter routers list --wide` shows the sites, "
+                "and `radmeter routers set --site` gives one"
+            )
+        if username is not None and connection.execute(USER, {"username": username}).fetchone() != (True,):
+            raise NotKnown(
+                f"there is no user {username!r} with a quota or an alert: `radmeter users list` lists users"
+            )
 
 
 def mutes(connection: Connection, *, all_: bool = False) -> list[Row]:
@@ -186,7 +226,7 @@ def acknowledge(connection: Connection, alert_id: int, note: str | None) -> None
         There is none, or it was resolved.
     """
     with explained_errors("radmeter_noc"):
-        connection.execute("SELECT radmeter.ack_alert(%s, %s)", (alert_id, note))
+        connection.execute(ACKNOWLEDGE, (alert_id, note))
 
 
 def mute(
@@ -207,10 +247,7 @@ def mute(
         Nothing is named, or the time is over or too far ahead.
     """
     with explained_errors("radmeter_noc"):
-        row = connection.execute(
-            "SELECT radmeter.mute_alerts(%s, %s, %s, %s, %s, %s)",
-            (rule, router_id, site, username, until, note),
-        ).fetchone()
+        row = connection.execute(MUTE, (rule, router_id, site, username, until, note)).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -218,7 +255,7 @@ def mute(
 def unmute(connection: Connection, mute_id: int) -> None:
     """End a mute. Raises StoreError if there is none in force."""
     with explained_errors("radmeter_noc"):
-        connection.execute("SELECT radmeter.unmute_alerts(%s)", (mute_id,))
+        connection.execute(UNMUTE, (mute_id,))
 
 
 def _worded(row: Row) -> Row:

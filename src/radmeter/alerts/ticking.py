@@ -1,5 +1,6 @@
 """One look at everything, and what is announced, in one transaction. The parts of a look have files of their own."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -57,7 +58,7 @@ class Evaluator:
     grace_seconds
         After a pause, no router is silent for so long.
     pause_seconds
-        Looks that are further apart had a pause between them.
+        If so much more than a look takes is between two of them, that was a pause.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Evaluator:
         self._grace = timedelta(seconds=grace_seconds)
         self._pause = timedelta(seconds=pause_seconds)
         self._around: Around | None = None
+        self._took = timedelta(0)
         self._digest = new_rules.digest_of(rules)
 
     def use(self, rules: Rules) -> None:
@@ -84,12 +86,20 @@ class Evaluator:
 
     def tick(self) -> Tick:
         """Look once, in one transaction."""
+        began = time.monotonic()
+        try:
+            return self._tick()
+        finally:
+            self._took = timedelta(seconds=time.monotonic() - began)
+
+    def _tick(self) -> Tick:
         around, is_new = self._look_around()
         at = around.now
         with explained_errors("radmeter_owner"), self._connection.transaction():
             self._connection.execute(BY_INDEX, prepare=False)
             here = place.read(self._connection)
-            if here.ticked_at is None or not -self._pause <= at - here.ticked_at <= self._pause:
+            # ticked_at is when the look before began. One that takes long is no pause.
+            if here.ticked_at is None or not -self._pause <= at - here.ticked_at <= self._pause + self._took:
                 here = replace(here, resumed_at=at)
             look = Look(
                 connection=self._connection,
@@ -98,23 +108,25 @@ class Evaluator:
                 judged_at=at if around.behind is None else min(around.behind, at),
                 held=here.resumed_at is not None and at < here.resumed_at + self._grace,
             )
-            if here.rules_digest != self._digest:
-                new_rules.adopt(look)
+            if here.rules_digest != self._digest and not self.rules.restored:
+                new_rules.put_in_force(look)
                 # At first there is nothing to review: all routers are due.
                 first = here.rules_digest is None
                 here = replace(here, rules_digest=self._digest, review_after=None if first else 0)
+            more = watching.add(look.connection, look.at, all_=is_due(here.swept_at, look.at, SWEEP_SECONDS))
             here = _swept(look, here)
             seen = look_at_routers(look, here.review_after)
             if here.review_after is not None:
                 here = replace(here, review_after=watching.reviewed(self._connection, here.review_after))
             here = look_at_hours(look, here, whole=around.behind is None)
-            here = quota_alerts.look_at_notices(look, here)
+            here, more_notices = quota_alerts.look_at_notices(look, here)
             if is_new:
                 look_at_installation(look, around)
             announced = opening.announce(self._connection, at)
             opening.make_mails(self._connection, self.rules, at)
             place.save(self._connection, replace(here, ticked_at=at))
-        return Tick(seen.routers, announced, seen.more or here.review_after is not None)
+        more = more or more_notices or seen.more or announced >= opening.MOST_ANNOUNCED
+        return Tick(seen.routers, announced, more or here.review_after is not None)
 
     def _look_around(self) -> tuple[Around, bool]:
         """Return the time with what was known beside it a few seconds ago, and whether that was asked just now."""
@@ -130,10 +142,8 @@ class Evaluator:
 
 
 def _swept(look: Look, here: Place) -> Place:
-    """Watch routers that are new. From time to time, also see to what has changed by other ways than packets."""
-    due = is_due(here.swept_at, look.at, SWEEP_SECONDS)
-    watching.add(look.connection, look.at, all_=due)
-    if not due:
+    """From time to time, see to what has changed by other ways than packets."""
+    if not is_due(here.swept_at, look.at, SWEEP_SECONDS):
         return here
     quota_alerts.end_alerts(look)
     watching.sweep(look.connection, look.at)

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from radmeter.alerts.silence import Heard, Watch
+from radmeter.alerts.silence import LATE_INTERIMS, Heard, Watch
 from radmeter.database.connection import Connection, explained_errors
 
 # Routers that are looked at in one look: those that may have become silent, those that are, and those that are reviewed
-# by new rules. So a look takes less than a second, also if all fall silent at once; the next one follows at once.
+# by new rules. So a look takes less than a second, also if all fall silent at once. The silent ones take turns.
 MOST_DUE = 2_000
 MOST_SILENT = 2_000
 MOST_REVIEWED = 1_000
@@ -73,26 +73,38 @@ DELETE FROM radmeter.router_watch WHERE router_id IN (SELECT id FROM public.rout
 RETURNING router_id"""
 TOO_FAR = """
 UPDATE radmeter.router_watch SET due_at = %(at)s WHERE since > %(at)s + interval '1 minute' AND due_at > %(at)s"""
+# Claimed, moved to another site, used again. In whole minutes: two sweeps see it.
+CHANGED = """
+UPDATE radmeter.router_watch AS watch SET due_at = %(at)s FROM public.routers AS router
+WHERE router.id = watch.router_id AND router.updated_at > %(at)s - interval '1 minute' AND router.updated_at <= %(at)s
+  AND watch.due_at > %(at)s AND watch.phase IN ('idle', 'ok')"""
 REVIEWED = """
 SELECT max(router_id) FROM (SELECT router_id FROM radmeter.router_watch WHERE router_id > %(after)s
                             ORDER BY router_id LIMIT %(review)s) AS reviewed HAVING count(*) = %(review)s"""
 # By then a router that is well has sent its next interim. Also one that no rule watches: its phase is idle.
-OVERDUE_INTERIMS = 1.5
 ANY_OVERDUE = f"""
 SELECT EXISTS (SELECT FROM radmeter.router_watch
                WHERE (expects = 'sessions' OR expects = 'reaped' AND phase <> 'idle')
-                 AND interim * {OVERDUE_INTERIMS} <= %(seconds)s)"""
+                 AND interim * {LATE_INTERIMS} <= %(seconds)s)"""
 
 
-def add(connection: Connection, at: datetime, *, all_: bool) -> None:
-    """Watch routers that are new, a bounded number: those with the latest ids, or `all_` that are missing."""
+def add(connection: Connection, at: datetime, *, all_: bool) -> bool:
+    """Watch routers that are new, a bounded number: those with the latest ids, or `all_` that are missing.
+
+    Return whether there may be more of them.
+    """
     with explained_errors("radmeter_owner"):
-        connection.execute((ADD_MISSING if all_ else ADD_LATER).encode(), {"at": at, "most": MOST_NEW})
+        query = ADD_MISSING if all_ else ADD_LATER
+        return connection.execute(query.encode(), {"at": at, "most": MOST_NEW}).rowcount >= MOST_NEW
 
 
 def sweep(connection: Connection, at: datetime) -> list[int]:
-    """Forget merged routers, and look again at those that were looked at in the future; return the merged ones."""
+    """Forget merged routers, and look again at those that have changed or that were looked at in the future.
+
+    Return the merged ones.
+    """
     with explained_errors("radmeter_owner"):
+        connection.execute(CHANGED.encode(), {"at": at})
         connection.execute(TOO_FAR.encode(), {"at": at})
         return [row[0] for row in connection.execute(DROP_MERGED.encode())]
 

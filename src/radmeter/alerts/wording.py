@@ -1,6 +1,6 @@
 """Alerts in words, for mails and the command line."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from radmeter.printable import printable
@@ -18,28 +18,30 @@ WHAT = {
 
 def headline(alert: dict[str, Any]) -> str:
     """Return what is wrong, such as ``site Hotel is down``."""
-    return f"{printable(str(alert['subject']))} {WHAT.get(alert['kind'], alert['kind'])}"
+    return f"{printable(str(alert['subject']))} {_what(alert)}"
 
 
-def explained(alert: dict[str, Any]) -> str:
-    """Return what more is known of an alert; empty: nothing."""
+def explained(alert: dict[str, Any], zone: tzinfo = UTC) -> str:
+    """Return what more is known of an alert, with times of a zone; empty: nothing."""
     detail = alert["detail"] or {}
     if alert["kind"] == "router_silent" and "interim_seconds" in detail:
-        return (
-            f"nothing since {_time(detail['heard_at'])}; it sends every {duration(detail['interim_seconds'])}"
-        )
+        return f"nothing since {_time(detail['heard_at'], zone)}; it sends every {duration(detail['interim_seconds'])}"
     if alert["kind"] == "site_down" and "routers" in detail:
-        return f"{counted(detail['routers'], 'router')}, nothing since {_time(alert['began_at'])}"
+        return f"{counted(detail['routers'], 'router')}, down since {_time(alert['began_at'], zone)}"
     if alert["kind"] == "traffic_spike" and detail.get("usual_octets") is not None:
         octets, usual = human_bytes(detail["octets"]), human_bytes(detail["usual_octets"])
-        return f"{octets} in the hour of {_time(detail['hour'])}; usual are {usual}"
+        return f"{octets} in the hour of {_time(detail['hour'], zone)}; usual are {usual}"
     if alert["kind"] == "quota" and "percent" in detail:
         return f"{detail['percent']} % in the period from {detail['period_start']}"
     if alert["kind"] in ("ship_lag", "no_packets"):
-        return f"the last packet that is counted came {_time(alert['began_at'])}"
+        return f"the last packet that is counted came {_time(alert['began_at'], zone)}"
     return ""
 
 
-def _time(at: datetime | str) -> str:
+def _what(alert: dict[str, Any]) -> str:
+    return WHAT.get(alert["kind"], printable(str(alert["kind"])))
+
+
+def _time(at: datetime | str, zone: tzinfo) -> str:
     when = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{when.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from radmeter.alerts import rules_file
+from radmeter.alerts import new_rules, rules_file, store
 from radmeter.alerts.mail_queue import MailSender
 from radmeter.alerts.rules import DEFAULTS, Rules
 from radmeter.alerts.ticking import GRACE_SECONDS, Evaluator
@@ -33,13 +33,14 @@ class Lease(Protocol):
 
 
 class RulesInForce:
-    """The rules of a file, as it is now. If it cannot be used, those before stay; at first, those built in."""
+    """The rules of a file, as it is now. If it cannot be used, those before stay, also those of before a restart."""
 
     def __init__(self, path: Path | None) -> None:
         self.rules: Rules = DEFAULTS
         self.error: str | None = None
         self._path = path
         self._text: str | None = None
+        self._was_read = False
         if path is not None:
             self.read()
 
@@ -54,10 +55,16 @@ class RulesInForce:
                 self.rules = rules_file.parse(text, self._path)
                 self._text = text
             self.error = None
+            self._was_read = True
         except ConfigurationError as error:
             self._text = None
             self.error = str(error)
         return (self.rules, self.error) != before
+
+    def restore(self, connection: Connection) -> None:
+        """If the file could never be read, take the rules by which jobs looked before. At first there are none."""
+        if self.error is not None and not self._was_read and (known := store.rules(connection)):
+            self.rules = new_rules.restored(known)
 
 
 class AlertWorker:
@@ -122,6 +129,7 @@ class AlertWorker:
 
     def _look(self, connection: Connection, stop: threading.Event) -> None:
         self._in_force.read()
+        self._in_force.restore(connection)
         self._tell_error(connection)
         evaluator = Evaluator(connection, self._in_force.rules, grace_seconds=self._grace_seconds)
         seconds = self._look_seconds

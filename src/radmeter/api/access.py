@@ -14,13 +14,13 @@ from typing import Any
 import psycopg
 
 from radmeter.api.callers import Caller
-from radmeter.api.connection import ApiConnection
-from radmeter.api.pools import Pools
+from radmeter.api.pools import WAIT_SECONDS, Pools
 from radmeter.api.problems import Problem
 from radmeter.api.rates import Decision, Rates
-from radmeter.api.transactions import plain
+from radmeter.api.shares import Shares
+from radmeter.api.transactions import plain, row_of_keys
 from radmeter.config import Networks
-from radmeter.keys.text import parsed
+from radmeter.keys.text import Key, parsed
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ FOUND_SECONDS = 0.9
 MOST_KEYS = 10_000
 # So many wrong keys an address may try: then none that is new is looked up.
 FAILURES, FAILURE_SECONDS = 20, 60.0
+# So many keys that are not known are looked up at once for an address. The others wait for these.
+LOOKED_UP_AT_ONCE = 4
 FIND = """
 SELECT name, role, tenant_id, tenant, secret_sha256, rate_count, rate_seconds, expires_at
 FROM radmeter.find_key(%s)"""
@@ -52,6 +54,8 @@ class Access:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._noted: dict[str, float] = {}
         self._finding: dict[str, asyncio.Task[_Known | None]] = {}
+        self._trying = Shares(LOOKED_UP_AT_ONCE, WAIT_SECONDS, "too many keys of this address are looked up")
+        self._noting: set[asyncio.Task[None]] = set()
         self.rates = Rates(now)
 
     async def caller(self, headers: Mapping[str, str], address: str) -> Caller:
@@ -72,25 +76,46 @@ class Access:
     async def caller_of(self, text: str, address: str) -> Caller:
         """Return who has a key. Raises Problem as `caller` does."""
         key = parsed(text)
-        if key is not None:
-            found = self._known.get(key.id)
-            recent = found is not None and secrets.compare_digest(found.secret_sha256, key.sha256)
-            if found is not None and recent and found.until > self._now():
-                return self._in_time(found.caller, address)
+        known = self._known.get(key.id) if key is not None else None
+        if key is not None and known is not None and secrets.compare_digest(known.secret_sha256, key.sha256):
             # An address that tries keys slows only those that were not in use a moment ago.
-            if not recent:
-                self._slow(address)
-            # The secret of an id never changes. So who guesses at a key that is in use costs it nothing.
-            if found is None or recent:
-                found = await self._find(key.id)
-                if found is None:
-                    self._known.pop(key.id, None)
-                elif secrets.compare_digest(found.secret_sha256, key.sha256):
-                    await self._note(key.id)
-                    return self._in_time(found.caller, address)
+            found = known if known.until > self._now() else await self._found_again(key)
         else:
-            self._slow(address)
-        raise self._failed(address, "this key is none, or it was revoked or has expired")
+            found = await self._tried(key, address)
+        if found is None:
+            raise _no_key("this key is none, or it was revoked or has expired")
+        if found.caller.expires_at is not None and found.caller.expires_at <= datetime.now(UTC):
+            self._take_failure(address)
+            raise _no_key("this key has expired")
+        return found.caller
+
+    async def _found_again(self, key: Key) -> _Known | None:
+        found = await self._find(key.id)
+        if found is None:
+            self._known.pop(key.id, None)
+        else:
+            self._note(key.id)
+        return found
+
+    async def _tried(self, key: Key | None, address: str) -> _Known | None:
+        """Return what is known of a key that was not in use a moment ago, or nothing if it is wrong."""
+        async with self._trying.one(self.network(address)):
+            # Before it is looked up: however many come at once, no more than these are tried.
+            self._take_failure(address)
+            if key is None:
+                return None
+            found = self._known.get(key.id)
+            if found is None or found.until <= self._now():
+                try:
+                    found = await self._find(key.id)
+                except Problem:
+                    self._give_back(address)
+                    raise
+            if found is None or not secrets.compare_digest(found.secret_sha256, key.sha256):
+                return None
+            self._give_back(address)
+            self._note(key.id)
+            return found
 
     async def holder(self, key_id: str) -> Caller:
         """Return who has the key with an id, for logins of pages, which have proved the key before.
@@ -104,12 +129,12 @@ class Access:
         if found is None or found.until <= self._now():
             found = await self._find(key_id)
             if found is not None:
-                await self._note(key_id)
+                self._note(key_id)
         if found is None or (
             found.caller.expires_at is not None and found.caller.expires_at <= datetime.now(UTC)
         ):
             self._known.pop(key_id, None)
-            raise _unauthorized("this key was revoked or has expired", ', error="invalid_token"')
+            raise _no_key("this key was revoked or has expired")
         return found.caller
 
     def rate(self, caller: Caller) -> Decision:
@@ -132,6 +157,17 @@ class Access:
                 break
         return address
 
+    @staticmethod
+    def network(address: str) -> str:
+        """Return whose address it is. One customer has a whole /64 of IPv6 (RFC 6177)."""
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return address
+        if isinstance(found, ipaddress.IPv6Address):
+            found = found.ipv4_mapped or ipaddress.IPv6Address(int(found) >> 64 << 64)
+        return str(found)
+
     def is_proxy(self, address: str) -> bool:
         """Return whether an address is that of a proxy that is trusted."""
         if not self._proxies:
@@ -141,11 +177,6 @@ class Access:
         except ValueError:
             return False
         return any(found in network for network in self._proxies)
-
-    def _in_time(self, caller: Caller, address: str) -> Caller:
-        if caller.expires_at is not None and caller.expires_at <= datetime.now(UTC):
-            raise self._failed(address, "this key has expired")
-        return caller
 
     async def _find(self, key_id: str) -> _Known | None:
         """Look a key up. Requests that come meanwhile wait for the same answer."""
@@ -158,7 +189,7 @@ class Access:
     async def _look_up(self, key_id: str) -> _Known | None:
         # Counted from here: a key that is revoked while the database answers holds no longer than others.
         until = self._now() + FOUND_SECONDS
-        row = await self._row_of(key_id)
+        row = await row_of_keys(self._pools, FIND, (key_id,))
         if row is None:
             return None
         name, role, tenant_id, tenant, sha256, count, seconds, expires_at = row
@@ -178,34 +209,27 @@ class Access:
             self._known.popitem(last=False)
         return found
 
-    async def _row_of(self, key_id: str) -> tuple[Any, ...] | None:
-        """Ask where keys are written, since a standby may not know yet that one was revoked; else the standby."""
-        if self._pools.has_standby and not self._pools.is_away(writes=True):
-            try:
-                async with plain(self._pools, writes=True) as connection:
-                    return await _row(connection, key_id)
-            except Problem as problem:
-                if problem.status != 503:
-                    raise
-        async with plain(self._pools, writes=False) as connection:
-            return await _row(connection, key_id)
-
-    async def _note(self, key_id: str) -> None:
-        """Note that a key is in use. That must not fail a request."""
-        if self._noted.get(key_id, float("-inf")) > self._now() - NOTE_SECONDS:
+    def _note(self, key_id: str) -> None:
+        """Note that a key is in use. No request waits for that."""
+        if self._noted.get(key_id, float("-inf")) > self._now() - NOTE_SECONDS or self._pools.is_away("keys"):
             return
         if len(self._noted) > MOST_KEYS:
             self._noted.clear()
         self._noted[key_id] = self._now()
+        noting = asyncio.create_task(self._note_now(key_id))
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
+
+    async def _note_now(self, key_id: str) -> None:
         try:
-            async with plain(self._pools, writes=True) as connection:
+            async with plain(self._pools, "keys") as connection:
                 await connection.execute("SELECT radmeter.note_keys_used(%s::text[])", ([key_id],))
         except (psycopg.Error, Problem) as error:
             log.warning("the use of key %s was not noted: %s", key_id, error)
 
-    def _slow(self, address: str) -> None:
-        """Refuse an address that tried too many keys."""
-        decision = self.rates.take(_failures_of(address), FAILURES, FAILURE_SECONDS, tokens=0)
+    def _take_failure(self, address: str) -> None:
+        """Count a key that may be wrong. Refuse an address that tried too many."""
+        decision = self.rates.take(f"failures {self.network(address)}", FAILURES, FAILURE_SECONDS)
         if not decision.allowed:
             raise Problem(
                 429,
@@ -214,25 +238,12 @@ class Access:
                 {"retry-after": str(max(1, decision.seconds))},
             )
 
-    def _failed(self, address: str, detail: str) -> Problem:
-        self.rates.take(_failures_of(address), FAILURES, FAILURE_SECONDS)
-        return _unauthorized(detail, ', error="invalid_token"')
+    def _give_back(self, address: str) -> None:
+        self.rates.give_back(f"failures {self.network(address)}", FAILURES)
 
 
-async def _row(connection: ApiConnection, key_id: str) -> tuple[Any, ...] | None:
-    cursor = await connection.execute(FIND, (key_id,))
-    return await cursor.fetchone()
-
-
-def _failures_of(address: str) -> str:
-    """Return the name of the bucket of an address. One customer has a whole /64 of IPv6 (RFC 6177)."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return f"failures {address}"
-    if isinstance(found, ipaddress.IPv6Address):
-        found = found.ipv4_mapped or ipaddress.IPv6Address(int(found) >> 64 << 64)
-    return f"failures {found}"
+def _no_key(detail: str) -> Problem:
+    return _unauthorized(detail, ', error="invalid_token"')
 
 
 def _unauthorized(detail: str, error: str) -> Problem:

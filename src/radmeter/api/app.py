@@ -14,11 +14,12 @@ from starlette.routing import Mount, Route
 from radmeter.api import openapi
 from radmeter.api.access import Access
 from radmeter.api.cursors import Cursors
-from radmeter.api.dispatch import PREFIX, Api
+from radmeter.api.dispatch import Api
 from radmeter.api.hub import Hub
+from radmeter.api.incoming import PREFIX
 from radmeter.api.middleware import Around
 from radmeter.api.monitoring import Monitoring
-from radmeter.api.noc.app import Pages
+from radmeter.api.noc.app import Pages, Refused
 from radmeter.api.noc.examining import Examiner
 from radmeter.api.noc.listened import STREAM, Listened, fault
 from radmeter.api.pools import Pools
@@ -49,7 +50,8 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     routes = all_routes()
     hub = Hub(pools)
     examiner = Examiner(settings, dsn)
-    pages = Pages(settings, pools, access, hub, examiner, key, settings.read_dsn or dsn)
+    read_dsn = settings.read_dsn or dsn
+    pages = Pages(settings, pools, access, hub, examiner, key, read_dsn, monitoring.figures)
     stream = Stream(hub, pages.logins.again)
     documents = {"openapi.json": msgspec.json.encode(openapi.document(routes))}
     api = Api(settings, pools, access, Cursors(key), routes, documents)
@@ -57,6 +59,7 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await pools.open()
+        hub.start()
         try:
             yield
         finally:
@@ -76,8 +79,11 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     ]
     app = Starlette(routes=routes_of_app, lifespan=lifespan)
     app.router.redirect_slashes = False
+    app.state.access = access
     app.add_exception_handler(404, _not_found)
-    app.add_exception_handler(503, fault)
+    for status in (503, 504):
+        app.add_exception_handler(status, fault)
+    app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Problem, _problem)
     app.add_middleware(Around, address=access.address, tls=settings.http_tls_cert is not None)
     return app
@@ -91,6 +97,11 @@ async def _alive(request: Request) -> Response:
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return Response(error.body(), error.status, {"cache-control": "no-store", **error.headers}, MEDIA_TYPE)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return error.answer
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -18,3 +18,10 @@ class Caller:
     rate_count: int = 300
     rate_seconds: int = 60
     expires_at: datetime | None = None
+    login: str | None = None
+    """The number of the login to the pages, which somebody may end."""
+
+    @property
+    def share(self) -> str:
+        """Whose part of what all share a request takes: that of a tenant, or of a key and those that followed it."""
+        return f"{self.kind} {self.name}" if self.tenant_id is None else f"tenant {self.tenant_id}"

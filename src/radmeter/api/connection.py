@@ -5,7 +5,12 @@ of a list is one message: BEGIN, the caller's role, EXECUTE of a prepared statem
 psycopg's pipeline mode saves the trips, too, but each statement in it costs as much of our processor time as alone.
 """
 
+import asyncio
+import contextlib
+import logging
+import os
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,11 +21,16 @@ from psycopg import sql
 from psycopg.pq import Escaping, TransactionStatus
 from psycopg.rows import tuple_row
 
+log = logging.getLogger(__name__)
+
 Values = Mapping[str, Any] | None
 # The text of a statement, and the types of its values.
 _Key = tuple[str, tuple[str, ...]]
 # Prepared statements of a connection. When there are more, all are forgotten.
 MOST_PREPARED = 200
+# So much longer than its statement_timeout a statement may take. Then the server is frozen, and not slow.
+GRACE_SECONDS = 3.0
+ANSWER_SECONDS = 5.0 + GRACE_SECONDS
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|%)")
 
 
@@ -48,10 +58,17 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         The settings that each transaction needs behind a pooler. There nothing is prepared.
     opening
         What begins the transaction that is lent. While it is set, no statement runs outside such a transaction.
+    answer_seconds
+        How long an answer of the server may take. Then the connection is cut, and whoever waits gets the error of a
+        server that has gone: a frozen one does not even take a cancellation.
+    was_cut
+        Whether it was.
     """
 
     begin_with: str = ""
     opening: bytes | None = None
+    answer_seconds: float = ANSWER_SECONDS
+    was_cut: bool = False
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -64,6 +81,36 @@ class ApiConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     def idle(self) -> bool:
         """Whether no transaction is open."""
         return self.pgconn.transaction_status == TransactionStatus.IDLE
+
+    def is_there(self) -> bool:
+        """Return whether the server has not closed the connection since its last answer. Nothing is sent for that."""
+        if not self.closed:
+            # What a server process that ends has said lies in the socket, and then the end of it.
+            with contextlib.suppress(psycopg.Error):
+                self.pgconn.consume_input()
+                self.pgconn.consume_input()
+        return not self.closed
+
+    async def wait(self, *arguments: Any, **named: Any) -> Any:
+        """Wait for an answer of the server, as each use of a connection does."""
+        timer = asyncio.get_running_loop().call_later(self.answer_seconds, self._cut)
+        try:
+            return await super().wait(*arguments, **named)
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        if self.pgconn.socket < 0:
+            return
+        self.was_cut = True
+        log.warning(
+            "the database's process %d has not answered for %.0f s: its connection is dropped",
+            self.info.backend_pid,
+            self.answer_seconds,
+        )
+        # The waiting task sees an end of the connection. A cancellation of it would ask the server first.
+        with socket.socket(fileno=os.dup(self.pgconn.socket)) as opened, contextlib.suppress(OSError):
+            opened.shutdown(socket.SHUT_RDWR)
 
     async def begin(self) -> None:
         """Begin the transaction, if it is not open: for what is not run by a cursor of ours, such as DECLARE."""

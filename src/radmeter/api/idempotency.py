@@ -5,14 +5,19 @@ gets the first answer, or the write is done now.
 """
 
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
+
+import psycopg
 
 from radmeter.api.callers import Caller
 from radmeter.api.connection import ApiConnection
 from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
 from radmeter.api.transactions import WRITE_SECONDS, plain, transaction
+
+log = logging.getLogger(__name__)
 
 LONGEST = 255
 END = "SELECT radmeter.end_request(%s, %s, %s, %s::integer, %s::bytea)"
@@ -55,7 +60,7 @@ async def once(
         409: the same request is in progress. 422: the key was used for another request, or the write is refused.
     """
     sha256 = hashlib.sha256(body).digest()
-    async with plain(pools, writes=True) as connection:
+    async with plain(pools, "write") as connection:
         cursor = await connection.execute(
             "SELECT state, started_at, status, body FROM radmeter.begin_request(%s, %s, %s, %s)",
             (caller.key_id, key, request, sha256),
@@ -82,8 +87,11 @@ async def once(
                 raise _in_progress()
     except BaseException:
         # Nothing was done. If this fails, too, the same request may be tried again after two minutes.
-        async with plain(pools, writes=True) as connection:
-            await connection.execute(END, (caller.key_id, key, started_at, None, None))
+        try:
+            async with plain(pools, "write") as connection:
+                await connection.execute(END, (caller.key_id, key, started_at, None, None))
+        except (psycopg.Error, Problem) as error:
+            log.warning("a write of key %s was refused, and could not be set free: %s", caller.key_id, error)
         raise
     return Answered(status, answer, False)
 

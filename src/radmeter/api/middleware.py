@@ -63,11 +63,10 @@ class Around:
 
         try:
             await self._app(scope, receive, sending)
-        except TimeoutError:
-            # The client takes nothing any more.
-            if not started:
-                raise
-        except Exception:
+        except Exception as error:
+            # A client that takes nothing any more is no fault. Before the first byte, a TimeoutError is another one.
+            if started and isinstance(error, TimeoutError):
+                return
             errors.exception("a request failed: %s %s", scope["method"], shown(scope))
             if started:
                 raise

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from radmeter import __version__
-from radmeter.api.dispatch import PREFIX
+from radmeter.api.incoming import PREFIX
 from radmeter.api.problems import MEDIA_TYPE, ProblemDetails
 from radmeter.api.route import OPERATORS, PAGING, ListQuery, Route
 

@@ -1,14 +1,18 @@
-"""Connections to the database: a bounded pool for reading, and a smaller one for writing."""
+"""Connections to the database: a bounded pool for reading, a smaller one for writing, and a small one for keys.
+
+A client that holds the connections it may have keeps neither others from reading nor anybody's key from being found.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from radmeter.api.connection import ApiConnection
 from radmeter.api.problems import unavailable
+from radmeter.api.shares import Shares
 from radmeter.database import settings as server_settings
 from radmeter.database.connection import BEGIN, SEARCH_PATH, connection_string
 from radmeter.database.far_times import FarDateLoader, FarTimestamptzLoader
@@ -17,7 +21,12 @@ from radmeter.database.tenant_roles import GROUPS
 WAIT_SECONDS = 3.0
 # So many requests wait for each connection. More are told at once to come again.
 WAITING_PER_CONNECTION = 64
+# To find a key takes a millisecond.
+FOR_KEYS = 2
 SET_PATH = f"{SEARCH_PATH}; ".replace("SET ", "SET LOCAL ")
+
+
+Use = Literal["read", "write", "keys"]
 
 
 class _Reachable(ApiConnection):
@@ -45,55 +54,75 @@ class _Writing(_Reachable):
     """A connection to write."""
 
 
+class _OfKeys(_Reachable):
+    """A connection to find keys, and to note their use."""
+
+
+_KINDS: dict[Use, type[_Reachable]] = {"read": _Reading, "write": _Writing, "keys": _OfKeys}
+
+
 class Pools:
-    """The pools of a server. Both read and write are one if there is no standby to read from."""
+    """The pools of a server. All go to one database if there is no standby to read from.
+
+    Attributes
+    ----------
+    shares
+        Of the connections for reading one client may hold so many that some are left.
+    """
 
     def __init__(self, dsn: str, read_dsn: str | None, size: int) -> None:
         self.has_standby = read_dsn is not None
-        self._write = _pool(dsn, "write", max(2, size // 4), _Writing)
-        self._read = _pool(read_dsn or dsn, "read", size, _Reading)
+        self.shares = Shares(max(1, size - max(1, size // 4)), WAIT_SECONDS)
+        self._pools = {
+            "write": _pool(dsn, "write", max(2, size // 4)),
+            "keys": _pool(dsn, "keys", FOR_KEYS),
+            "read": _pool(read_dsn or dsn, "read", size),
+        }
 
     async def open(self) -> None:
         """Begin to connect. A database that is away does not keep the server from starting."""
-        await self._write.open(wait=False)
-        await self._read.open(wait=False)
+        for each in self._pools.values():
+            await each.open(wait=False)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._read.close()
-        await self._write.close()
+        for each in reversed(self._pools.values()):
+            await each.close()
 
     @asynccontextmanager
-    async def connection(self, *, writes: bool) -> AsyncIterator[ApiConnection]:
+    async def connection(self, use: Use) -> AsyncIterator[ApiConnection]:
         """Lend a connection for the block. Raises Problem if there is none in time."""
-        pool = self._write if writes else self._read
+        pool = self._pools[use]
         try:
             connection = await pool.getconn()
         except (PoolTimeout, TooManyRequests) as error:
-            raise unavailable(self._reason(error, writes=writes)) from None
+            raise unavailable(self._reason(error, use)) from None
         try:
             yield connection
         finally:
+            # One that was cut is dropped, also if it does not know its end yet.
+            if connection.was_cut or not connection.idle:
+                await connection.close()
             await pool.putconn(connection)
 
-    def is_away(self, *, writes: bool) -> bool:
+    def is_away(self, use: Use) -> bool:
         """Return whether the last connection could not be made."""
-        return (_Writing if writes else _Reading).away
+        return _KINDS[use].away
 
-    def _reason(self, error: Exception, *, writes: bool) -> str:
-        if self.is_away(writes=writes):
+    def _reason(self, error: Exception, use: Use) -> str:
+        if self.is_away(use):
             if self.has_standby:
-                return f"the database to {'write to' if writes else 'read from'} cannot be reached now"
+                return f"the database to {'read from' if use == 'read' else 'write to'} cannot be reached now"
             return "the database cannot be reached now"
         if isinstance(error, TooManyRequests):
             return "too many requests wait for the database"
         return "no connection to the database was free in time"
 
 
-def _pool(dsn: str, name: str, size: int, kind: type[ApiConnection]) -> AsyncConnectionPool[ApiConnection]:
+def _pool(dsn: str, name: Use, size: int) -> AsyncConnectionPool[ApiConnection]:
     return AsyncConnectionPool(
         connection_string(dsn),
-        connection_class=kind,
+        connection_class=_KINDS[name],
         kwargs={
             "autocommit": True,
             "application_name": f"radmeter serve, {name}",
@@ -103,6 +132,7 @@ def _pool(dsn: str, name: str, size: int, kind: type[ApiConnection]) -> AsyncCon
         min_size=1,
         max_size=size,
         configure=_configure,
+        check=_check,
         open=False,
         name=name,
         timeout=WAIT_SECONDS,
@@ -110,6 +140,12 @@ def _pool(dsn: str, name: str, size: int, kind: type[ApiConnection]) -> AsyncCon
         max_idle=300,
         reconnect_timeout=60,
     )
+
+
+async def _check(connection: ApiConnection) -> None:
+    """Let the pool drop a connection whose server process has ended since its last use, and lend another one."""
+    if not connection.is_there():
+        raise psycopg.OperationalError("the server has closed the connection")
 
 
 async def _configure(connection: ApiConnection) -> None:

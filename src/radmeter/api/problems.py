@@ -1,6 +1,6 @@
 """Errors as problem details (RFC 9457)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -70,9 +70,24 @@ def unavailable(detail: str = "the database cannot be reached now", seconds: int
     return Problem(503, "unavailable", detail, {"retry-after": str(seconds)})
 
 
-def invalid(error: Exception, what: str) -> Problem:
-    """Return the problem of a value that has the wrong type or is out of its range."""
-    return bad_request(f"{what}: {error}")
+def too_slow(seconds: float) -> Problem:
+    """Return the problem of a request that the database does not answer in time."""
+    detail = f"the database did not answer within {seconds:g} seconds: ask for less, or again later"
+    return Problem(504, "too-slow", detail)
+
+
+def invalid(error: Exception, what: str, allowed: Sequence[str] = ()) -> Problem:
+    """Return the problem of a value that has the wrong type or is out of its range.
+
+    Parameters
+    ----------
+    allowed
+        The names that there are, for somebody who has written another one.
+    """
+    names = ""
+    if "unknown field" in str(error):
+        names = f": it takes {', '.join(f'`{name}`' for name in allowed)}" if allowed else ": it takes none"
+    return bad_request(f"{what}: {error}{names}")
 
 
 JSON_SCHEMA: dict[str, Any] = {"$ref": "#/components/schemas/ProblemDetails"}

@@ -1,9 +1,13 @@
-"""HTTP on a connection, with limits: how large the head of a request may be, and how long it may take to come.
+"""HTTP on a connection, with limits: how large the head of a request may be, how long it may take to come, and how many
+connections an address may have.
 
-uvicorn has neither. Without them a client could send one byte a second, or a header without an end (slowloris).
+uvicorn has none of them. Without them a client could send one byte a second, or a header without an end (slowloris), or
+open all connections that there are.
 """
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,11 +18,51 @@ HEAD_SECONDS = 10.0
 # A scope's extension. Its `now` is a function that ends the connection of a client that takes nothing.
 ABORT = "radmeter.abort"
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+TOO_MANY = (
+    b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\nretry-after: 10\r\ncontent-length: 0\r\n\r\n"
+)
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class Addresses:
+    """Counts the connections of each address.
+
+    Parameters
+    ----------
+    most
+        So many an address may have.
+    network
+        Returns whose address it is.
+    is_unbounded
+        Returns whether it may have more: a proxy has those of all its clients.
+    """
+
+    def __init__(self, most: int, network: Callable[[str], str], is_unbounded: Callable[[str], bool]) -> None:
+        self._most = most
+        self._network = network
+        self._is_unbounded = is_unbounded
+        self._open: Counter[str] = Counter()
+
+    def took(self, address: str) -> bool:
+        """Count a connection. Return whether it may be used."""
+        self._open[self._network(address)] += 1
+        return self._open[self._network(address)] <= self._most or self._is_unbounded(address)
+
+    def left(self, address: str) -> None:
+        """Count a connection no more."""
+        whose = self._network(address)
+        self._open[whose] -= 1
+        if not self._open[whose]:
+            del self._open[whose]
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits."""
+
+    def __init__(self, *arguments: Any, addresses: Addresses, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._addresses = addresses
+        self._address: str | None = None
 
     _head_bytes = 0
     _in_head = True
@@ -27,11 +71,19 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the base class
         """Begin to wait for a request."""
         super().connection_made(transport)
+        if self.client is not None:
+            self._address = self.client[0]
+            if not self._addresses.took(self._address):
+                self._refuse(TOO_MANY)
+                return
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_timer()
+        if self._address is not None:
+            self._addresses.left(self._address)
+            self._address = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -34,8 +34,8 @@ class Rates:
         self._now = now
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def take(self, name: str, count: int, seconds: float, *, tokens: float = 1) -> Decision:
-        """Take a token of a bucket that has `count` for `seconds`. With `tokens=0`, only look."""
+    def take(self, name: str, count: int, seconds: float) -> Decision:
+        """Take a token of a bucket that has `count` for `seconds`."""
         now, per_second = self._now(), count / seconds
         bucket = self._buckets.get(name)
         if bucket is None:
@@ -49,11 +49,17 @@ class Rates:
         # A token that is there but for a rounding error is there.
         allowed = bucket.tokens > 1 - 1e-9
         if allowed:
-            bucket.tokens -= tokens
+            bucket.tokens -= 1
         missing = 0.0 if bucket.tokens >= 1 else 1 - bucket.tokens
         return Decision(
             allowed, max(0, math.floor(bucket.tokens + 1e-9)), math.ceil(missing / per_second - 1e-9)
         )
+
+    def give_back(self, name: str, count: int) -> None:
+        """Put a token back that was taken and not used."""
+        bucket = self._buckets.get(name)
+        if bucket is not None:
+            bucket.tokens = min(count, bucket.tokens + 1)
 
 
 def headers(decision: Decision, count: int, seconds: int) -> dict[str, str]:

@@ -8,15 +8,19 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from ipaddress import ip_network
 
 import uvicorn
 import uvloop
 
+from radmeter.api.access import Access
 from radmeter.api.app import make_app
-from radmeter.api.protocol import BoundedProtocol
+from radmeter.api.protocol import Addresses, BoundedProtocol
 from radmeter.config import Settings
 from radmeter.database.connection import connect, explained_errors
 from radmeter.errors import ConfigurationError, StoreError, StoreUnavailable, os_reason
+from radmeter.metrics.journal_figures import is_for_others
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +28,9 @@ KEEP_ALIVE_SECONDS = 30
 # Requests that are under way get so long to end.
 END_SECONDS = 10
 MOST_CONNECTIONS = 5000
+# No address ends service for the others. All streams that one key may have can come from one.
+MOST_OF_AN_ADDRESS = 1250
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 BACKLOG = 1024
 RIGHTS = """
 SELECT coalesce((SELECT pg_has_role(session_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = 'radmeter_api'), false),
@@ -50,7 +57,8 @@ def check(dsn: str) -> None:
         raise StoreError("the database is not up to date: run `radmeter migrate up`")
     if not may:
         raise StoreError(
-            f"{login} may not serve: grant radmeter_api to it, or make a login with `radmeter migrate roles`"
+            f"{login} may not serve: it is no member of radmeter_api. Make a login that is, as a superuser of the "
+            "database: `radmeter migrate roles --login radmeter_http=radmeter_api`"
         )
 
 
@@ -93,13 +101,18 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
         It cannot begin.
     """
     scheme = _check_tls(settings)
+    _warn_of_proxies(settings)
     check(dsn)
+    if is_for_others(settings.journal):
+        log.info("the journal %s is for others: radmeter-metrics.timer has its metrics", settings.journal)
     app = make_app(settings, dsn)
     listener = listening(settings)
     host, port = listener.getsockname()[:2]
+    addresses = Addresses(MOST_OF_AN_ADDRESS, Access.network, app.state.access.is_proxy)
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        # It calls what it is given, as it would the class.
+        http=partial(BoundedProtocol, addresses=addresses),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
@@ -143,6 +156,22 @@ class _Server(uvicorn.Server):
     def _stop(self) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+def _warn_of_proxies(settings: Settings) -> None:
+    """Say who is believed. Behind a proxy of this machine, that is each program of it: all have its address."""
+    if settings.http_proxy_role is not None and any(
+        network.version == each.version and network.overlaps(each)
+        for network in settings.http_proxies
+        for each in LOOPBACK
+    ):
+        log.warning(
+            "http_proxies has addresses of this machine, and http_proxy_role is %s: every program and user of this "
+            "machine may name itself X-Forwarded-User and do what %s may; put the proxy on another machine, or let "
+            "nobody else log in to this one",
+            settings.http_proxy_role,
+            settings.http_proxy_role,
+        )
 
 
 def _check_tls(settings: Settings) -> str:

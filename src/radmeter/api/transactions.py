@@ -1,16 +1,18 @@
 """One transaction of a request, as the role of its caller. Row-level security does the rest."""
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 from psycopg import errors, sql
 
 from radmeter.api.callers import Caller
-from radmeter.api.connection import ApiConnection
-from radmeter.api.pools import SET_PATH, Pools
-from radmeter.api.problems import Problem, not_found, unavailable
+from radmeter.api.connection import ANSWER_SECONDS, GRACE_SECONDS, ApiConnection
+from radmeter.api.pools import SET_PATH, Pools, Use
+from radmeter.api.problems import Problem, not_found, too_slow, unavailable
 from radmeter.database.views import NotKnown
 
 log = logging.getLogger(__name__)
@@ -39,47 +41,52 @@ async def transaction(
     Raises
     ------
     Problem
-        The database is away, or it refuses, or a statement takes longer than `seconds`.
+        The database is away, or does not answer, or it refuses, or a statement takes longer than `seconds`.
     """
     async with (
-        pools.connection(writes=writes) as first,
-        _one_that_works(pools, first, writes=writes) as connection,
+        contextlib.nullcontext() if writes else pools.shares.one(caller.share),
+        pools.connection("write" if writes else "read") as connection,
     ):
         try:
+            connection.answer_seconds = seconds + GRACE_SECONDS
             connection.opening = _beginning(connection, caller, writes, seconds)
             yield connection
             if not connection.idle:
                 await connection.execute("COMMIT", prepare=False)
         except (psycopg.Error, NotKnown) as error:
-            raise _problem(error, seconds) from error
+            raise _problem(error, seconds, connection) from error
         finally:
             connection.opening = None
             await _rolled_back(connection)
+            connection.answer_seconds = ANSWER_SECONDS
 
 
 @asynccontextmanager
-async def plain(pools: Pools, *, writes: bool) -> AsyncIterator[ApiConnection]:
+async def plain(pools: Pools, use: Use) -> AsyncIterator[ApiConnection]:
     """Lend a connection as the server's own role, in autocommit mode: for keys, and answers that are kept."""
-    async with (
-        pools.connection(writes=writes) as first,
-        _one_that_works(pools, first, writes=writes) as connection,
-    ):
+    async with pools.connection(use) as connection:
         try:
             yield connection
         except psycopg.Error as error:
-            raise _problem(error, READ_SECONDS) from error
+            raise _problem(error, ANSWER_SECONDS, connection) from error
 
 
-@asynccontextmanager
-async def _one_that_works(
-    pools: Pools, first: ApiConnection, *, writes: bool
-) -> AsyncIterator[ApiConnection]:
-    """Lend `first`; if its server was restarted since its last use, another one."""
-    if not first.closed:
-        yield first
-        return
-    async with pools.connection(writes=writes) as another:
-        yield another
+async def row_of_keys(pools: Pools, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
+    """Ask where keys are written, since a standby may not know yet that one was revoked; else the standby.
+
+    Raises
+    ------
+    Problem
+        Neither of them answers.
+    """
+    try:
+        async with plain(pools, "keys") as connection:
+            return await (await connection.execute(query.encode(), values)).fetchone()
+    except Problem as problem:
+        if problem.status < 500 or not pools.has_standby:
+            raise
+    async with plain(pools, "read") as connection:
+        return await (await connection.execute(query.encode(), values)).fetchone()
 
 
 def _beginning(connection: ApiConnection, caller: Caller, writes: bool, seconds: int) -> bytes:
@@ -107,7 +114,7 @@ async def _rolled_back(connection: ApiConnection) -> None:
             await connection.close()
 
 
-def _problem(error: Exception, seconds: int) -> Exception:
+def _problem(error: Exception, seconds: float, connection: ApiConnection) -> Exception:
     """Return the problem that an error of the database is for the client. What it must not see is logged."""
     if isinstance(error, NotKnown):
         return not_found(str(error))
@@ -116,12 +123,8 @@ def _problem(error: Exception, seconds: int) -> Exception:
         return Problem(422, "refused", error.diag.message_primary or "the database refuses it")
     if isinstance(error, errors.LockNotAvailable | errors.SerializationFailure | errors.DeadlockDetected):
         return unavailable("another change is in the way: try again", 1)
-    if isinstance(error, errors.QueryCanceled):
-        return Problem(
-            504,
-            "too-slow",
-            f"the database did not answer within {seconds} seconds: ask for less, or again later",
-        )
+    if isinstance(error, errors.QueryCanceled) or connection.was_cut:
+        return too_slow(connection.answer_seconds if connection.was_cut else seconds)
     if isinstance(error, errors.InsufficientPrivilege):
         message = error.diag.message_primary
         log.error("the login of `radmeter serve` lacks a right: grant radmeter_api to it (%s)", message)

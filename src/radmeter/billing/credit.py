@@ -1,7 +1,7 @@
 """Credits of an issued invoice: parts of it that add up to it exactly, whatever was rounded on the way. Pure.
 
-The tax of a credit is rounded by itself. The credit that completes a tax rate takes what is left of the invoice's tax,
-so 68.33 + 68.33 + 57.50 + 85.00 at 20 %, invoiced with 334.99, are credited with 334.99 and not with 335.00.
+The tax of a credit is rounded by itself. The credit that completes a tax rate takes what is left of the invoice's tax.
+So 68.33 + 68.33 + 57.50 + 85.00 at 20 %, invoiced with 334.99, are credited with 334.99 and not with 335.00.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

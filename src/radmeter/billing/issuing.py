@@ -59,8 +59,8 @@ def refuse_unreconciled(connection: Connection, files: IssuedFiles, *, both: boo
     there, here = files.keys(), content.keys(connection).keys()
     if unknown := sorted(there - here):
         raise StoreError(
-            f"the database lacks {len(unknown)} of the documents in {files.directory}, such as {unknown[0].file_name}: "
-            "it was restored from a dump, a command was killed, or a copy of this database has issued there. "
+            f"the database lacks {len(unknown)} of the documents in {files.directory}, such as {unknown[0].file_name}. "
+            "The database was restored from a dump, a command was killed, or a copy of it has issued there. "
             f"Nothing was done: {RECONCILE}"
         )
     origin.refuse_copy(database, files.directory)

@@ -74,7 +74,10 @@ class Until(click.types.StringParamType):
 
 @group(epilog="Example: radmeter alerts list")
 def alerts() -> None:
-    """Show what is wrong: silent routers, sites that are down, unusual traffic. Acknowledge and mute it."""
+    """Show what is wrong: silent routers, sites that are down, unusual traffic. Acknowledge and mute it.
+
+    Routers that nobody has claimed are not watched, unless a rule says `discovered = true`.
+    """
 
 
 @alerts.command(
@@ -115,10 +118,16 @@ def list_alerts(
 
     with reading_database(settings) as dsn, reading(dsn) as connection:
         times.use_zone(connection)
-        rows = store.alerts(connection, all_=all_, folded=folded, severity=severity, site=site, most=limit)
+        store.must_be_known(connection, site=site)
+        rows = store.alerts(
+            connection, all_=all_, with_folded=folded, severity=severity, site=site, most=limit
+        )
         state = store.state(connection)
-    emit(rows, output_format, columns=(*store.COLUMNS, *DETAILS), short=SHORT)
-    if state["ticked_at"] is None or state["late_seconds"] > 60:
+    if rows or output_format != "table":
+        emit(rows, output_format, columns=(*store.COLUMNS, *DETAILS), short=SHORT)
+    else:
+        output.say("There is no such alert." if all_ or severity or site else "No alert is open.", err=True)
+    if state["ticked_at"] is None or state["late_seconds"] > store.MOST_LATE_SECONDS:
         output.say("nobody watches: `radmeter jobs run` does it, in one process at a time", err=True)
 
 
@@ -208,15 +217,15 @@ def mute(
     if rule is None and router is None and site is None and user is None:
         raise click.UsageError("give at least one of --rule, --router, --site and --user")
     with existing_database(settings) as dsn:
-        router_id = None
-        if router is not None:
-            with reading(dsn) as reader:
-                router_id = find_router(reader, router).id
+        with reading(dsn) as reader:
+            times.use_zone(reader)
+            router_id = None if router is None else find_router(reader, router).id
+            store.must_be_known(reader, rule=rule, site=site, username=user)
         with connect_as_operator(dsn) as connection:
             mute_id = store.mute(
                 connection, until, rule=rule, router_id=router_id, site=site, username=user, note=note
             )
-    output.say(f"mute {mute_id}: nobody is told until {until.isoformat(timespec='seconds')}")
+    output.say(f"mute {mute_id}: nobody is told until {times.shown(until)}")
 
 
 @alerts.command("unmute", epilog="Example: radmeter alerts unmute 3")
@@ -355,13 +364,22 @@ def test(settings: Settings, to: str | None) -> None:
 
     found = rules_file.read(settings.alerts_file)
     if found.mail is None:
-        where = settings.alerts_file or "the setting alerts_file names no file of rules, so"
-        raise ConfigurationError(f"{where} has no mail server: write a table [mail]")
+        if settings.alerts_file is None:
+            raise ConfigurationError(
+                "no file of rules names a mail server: copy deploy/alerts.toml to /etc/radmeter/alerts.toml, write its "
+                "table [mail], and name the file with the setting alerts_file"
+            )
+        raise ConfigurationError(f"{settings.alerts_file} names no mail server: write a table [mail]")
     recipients = [to] if to else list(found.mail.to)
     message = mail.compose(found.mail, recipients, uuid.uuid4(), datetime.datetime.now(datetime.UTC), [])
     message.set_content("This is a test of radmeter.\n")
     with waits.waiting_for("the mail server"):
-        refused = mail.send(found.mail, message, recipients)
+        try:
+            refused = mail.send(found.mail, message, recipients)
+        except mail.NotSent as error:
+            raise mail.NotSent(
+                f"{error}. See host, port, tls and user in the table [mail] of {settings.alerts_file}"
+            ) from None
     if refused:
         raise mail.NotSent(f"{found.mail.host} took it, but not for {refused}")
     output.say(f"{found.mail.host} port {found.mail.port} took it for {', '.join(recipients)}")

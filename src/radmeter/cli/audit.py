@@ -105,7 +105,7 @@ def verify(settings: Settings, kept: Any, output_format: str) -> None:
 
     A line can be missing, changed or added without the chain; a row of the chain missing or changed; or the end of the
     chain cut off. Only --head shows that the end of both was removed, or that somebody with all rights has computed
-    the whole chain anew: keep heads where nobody of this database can change them.
+    the whole chain anew. So keep heads where nobody of this database can change them.
     """
     from radmeter.database.audit_chain import faults, head
     from radmeter.database.views import reading

@@ -145,7 +145,7 @@ def backfill(
     from there. A session counts on the day of its last update, because the history has no other date.
 
     Sessions with values that no router can have reported (negative octets, more than 2^52, an infinite time) are set
-    aside: --rejected lists them, --correct counts one, --leave says that it stays uncounted.
+    aside. --rejected lists them, --correct counts one, --leave says that it stays uncounted.
 
     The second pass rewrites every row, so radacct_legacy can grow to twice its size. The counters do not need it.
     `radmeter partitions split radacct_legacy` does the same while it makes months, without that growth: run `radmeter

@@ -91,7 +91,7 @@ def install(
     `radmeter_accounting` last in its section accounting. The journal's directory is made for radiusd's user.
 
     With --quota each virtual server that takes logins gets `radmeter_quota` first in its section post-auth, beside the
-    authentication that it has: it refuses users without quota, and sends limits and speeds to the router. So do the
+    authentication that it has. It refuses users without quota, and sends limits and speeds to the router. So do the
     inner tunnels of EAP: the name inside is judged, not the one outside, which anybody can write. With --radcheck they
     find passwords in the table radcheck, too. Before anything is changed, the database is asked as FreeRADIUS's user.
 

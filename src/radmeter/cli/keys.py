@@ -141,7 +141,7 @@ def rotate(settings: Settings, name: str, overlap: timedelta) -> None:
         times.use_zone(connection)
         key, until = store.rotate(connection, name, overlap)
     _show(name, key.text)
-    output.say(f"the old key holds until {times.to_the_second(until)} {times.zone_name()}", err=True)
+    output.say(f"the old key holds until {times.shown(until)}", err=True)
 
 
 @keys.command("revoke", epilog="Example: radmeter keys revoke portal --yes")
@@ -149,8 +149,7 @@ def rotate(settings: Settings, name: str, overlap: timedelta) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_settings("state", "dsn")
 def revoke(settings: Settings, name: str, yes: bool) -> None:
-    """End the keys of NAME for good. `radmeter serve` refuses them within a second, and ends their
-    streams within 15.
+    """End the keys of NAME for good. Who uses one is refused within a second.
 
     Members of radmeter_noc end keys with the role reader. Others need a member of radmeter_owner.
     """

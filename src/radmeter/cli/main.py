@@ -24,7 +24,7 @@ SECTIONS = {
     "Try it": {
         "up": (
             "radmeter.cli.up:up",
-            "Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, and simulated hotspot traffic.",
+            "Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, server, and simulated traffic.",
         ),
         "simulate": (
             "radmeter.cli.simulate:simulate",
@@ -126,7 +126,7 @@ SECTIONS = {
         ),
         "serve": (
             "radmeter.cli.serve:serve",
-            "Serve the HTTP API, to programs that have a key.",
+            "Serve the page of the NOC, pages for hosts, the HTTP API and metrics, to who has a key.",
         ),
         "jobs": (
             "radmeter.cli.jobs:jobs",
@@ -144,7 +144,7 @@ SECTIONS = {
         ),
         "webhooks": (
             "radmeter.cli.webhooks:webhooks",
-            "Tell other programs by HTTP who was warned, is over the quota, or is served again.",
+            "Tell other programs by HTTP who was warned, is over the quota, or is served again, and of alerts.",
         ),
         "keys": ("radmeter.cli.keys:keys", "Add, list, rotate and revoke keys of the HTTP API."),
         "limits": ("radmeter.cli.limits:limits", "Show and set the limits of this installation."),

@@ -44,8 +44,9 @@ def metrics(settings: Settings, textfile: Path | None) -> None:
     radmeter shows them. The file is replaced at once, so node-exporter never reads half of it. Run it each minute.
     """
     from radmeter.metrics import textfile as file
+    from radmeter.metrics.catalog import METRICS, OF_HOST
+    from radmeter.metrics.exposition import Exposition
     from radmeter.metrics.figures import Figures, Source
-    from radmeter.metrics.prometheus import METRICS, Exposition, of_host
 
     def read(dsn: str | None) -> Figures:
         source = Source(dsn, journal=settings.journal, routers=settings.metrics_routers, backups=True)
@@ -61,7 +62,7 @@ def metrics(settings: Settings, textfile: Path | None) -> None:
     except StoreError as error:
         fault = str(error)
         figures = read(None)
-    text, _ = Exposition(lambda: figures, metrics=METRICS if textfile is None else of_host(), process=False)()
+    text, _ = Exposition(lambda: figures, metrics=METRICS if textfile is None else OF_HOST, process=False)()
     if textfile is None:
         output.document(text.decode())
     else:

@@ -18,17 +18,18 @@ USERS = ("username", "periods", "bytes_in", "bytes_out", "bytes_total")
 ROUTERS = ("router_id", "router", "days", "bytes_in", "bytes_out", "bytes_total")
 
 
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    with_database = with_settings("state", "dsn", "read_dsn")(command)
+    return span_options(top_option(unit_option(list_options(with_database))))
+
+
 @group(epilog="Example: radmeter report top routers --from 2026-10-01 --top 10")
 def top() -> None:
     """Show the users or the routers with the most usage."""
 
 
 @top.command("users", epilog="Example: radmeter report top users --from 2026-10-01 --format csv")
-@span_options
-@top_option
-@unit_option
-@list_options
-@with_settings("state", "dsn", "read_dsn")
+@_options
 def top_users(
     settings: Settings,
     first: datetime.datetime | None,
@@ -52,11 +53,7 @@ def top_users(
 
 
 @top.command("routers", epilog="Example: radmeter report top routers --from 2026-10-01 --top 10")
-@span_options
-@top_option
-@unit_option
-@list_options
-@with_settings("state", "dsn", "read_dsn")
+@_options
 def top_routers(
     settings: Settings,
     first: datetime.datetime | None,

@@ -1,4 +1,4 @@
-"""`radmeter serve`: the HTTP API."""
+"""`radmeter serve`: the HTTP API, the pages and the metrics."""
 
 import json
 import logging
@@ -22,6 +22,13 @@ Examples:
   radmeter serve --http-listen 0.0.0.0:8443 --http-tls-cert tls.crt \\
       --http-tls-key tls.key
   curl -H "Authorization: Bearer $KEY" localhost:8320/api/v1/routers
+  curl localhost:8320/metrics
+
+\b
+Exit codes:
+  0  ended by Ctrl-C or SIGTERM
+  1  it cannot begin: the address is taken, or the login may not serve
+  2  wrong options or settings
 """,
 )
 @with_settings(
@@ -43,10 +50,18 @@ Examples:
 )
 @click.option("--openapi", is_flag=True, help="Print the OpenAPI document and end.")
 def serve(settings: Settings, openapi: bool) -> None:
-    """Serve the HTTP API, to programs that have a key.
+    """Serve the page of the NOC, pages for hosts, the HTTP API and metrics, to who has a key.
 
-    `radmeter keys add` makes keys. It listens on this machine only, unless --http-listen says otherwise. It runs until
-    SIGTERM or Ctrl-C, and then finishes the requests that are under way.
+    \b
+    /         the page of the NOC, for people who log in with a key
+    /site     the page of a host, with a key of its tenant
+    /api/v1/  the HTTP API, for programs that have a key
+    /metrics  for Prometheus: on this machine without a key
+    /readyz   whether packets are counted, and in time; /healthz: it is alive
+
+    `radmeter keys add` makes keys. Its login in the database is a member of radmeter_api and of nothing else:
+    `radmeter migrate roles --login radmeter_http=radmeter_api` makes it. It listens on this machine only, unless
+    --http-listen says otherwise. It runs until SIGTERM or Ctrl-C, and then finishes the requests that are under way.
     """
     require_extra("starlette", "serve")
     if openapi:

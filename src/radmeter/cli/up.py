@@ -77,7 +77,10 @@ def up(
     interim_seconds: float,
     seed: int,
 ) -> None:
-    """Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, and simulated hotspot traffic.
+    """Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, server, and simulated traffic.
+
+    The server (`radmeter serve`) has the page of the NOC. Its address is shown; log in with the key RADMETER_HTTP_KEY,
+    which is in the file radmeter.env of the state directory.
 
     PostgreSQL is embedded unless RADMETER_DSN or libpq's PG* variables name one. FreeRADIUS listens on loopback.
     Nothing is installed. Ctrl-C stops everything. /etc/radmeter/radmeter.toml is only read if --config names it.

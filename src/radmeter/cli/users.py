@@ -334,7 +334,7 @@ Examples:
 def show(settings: Settings, user: str, output_format: str) -> None:
     """Show what USER may use, has used and has left now, the top-ups and the open sessions.
 
-    In json a limit that there is not is null, period_end is the first day after the period, and status is active,
+    In json a limit that there is not is null, and period_end is the first day after the period. status is active,
     warned (80 % of a limit used), over, throttled, expired or suspended. A user who is over, expired or suspended is
     refused at login.
     """

@@ -75,7 +75,7 @@ class Events(click.ParamType[tuple[str, ...]]):
 
 @group(epilog="Example: radmeter webhooks queue list --only dead")
 def webhooks() -> None:
-    """Tell other programs by HTTP who was warned, is over the quota, or is served again."""
+    """Tell other programs by HTTP who was warned, is over the quota, or is served again, and of alerts."""
 
 
 @webhooks.command(
@@ -103,7 +103,7 @@ Examples:
     default=",".join(QUOTA_TYPES),
     show_default=True,
     metavar="EVENT,..",
-    help="Only these events.",
+    help="Only these events. Also: alert.firing, alert.resolved.",
 )
 @with_settings("state", "dsn", "coa_key_file", "webhook_networks")
 def add(settings: Settings, url: str, secret_file: Path, events: tuple[str, ...]) -> None:
@@ -120,10 +120,6 @@ def add(settings: Settings, url: str, secret_file: Path, events: tuple[str, ...]
         to = addresses.target(url)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if to.scheme == "http" and not settings.webhook_networks:
-        raise click.UsageError(
-            "the URL has to begin with https://; webhook_networks has no network for http://"
-        )
     if reason := addresses.refusal(to, settings.webhook_networks):
         raise click.UsageError(reason)
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:

@@ -1,5 +1,6 @@
 """Checks that alerts are looked at and can be told: the rules can be read, and mails are sent."""
 
+from radmeter.alerts import store
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.printable import printable
@@ -7,7 +8,6 @@ from radmeter.units import counted, duration, verb
 
 tell = Teller("alerts")
 
-LATE_SECONDS = 60.0
 # A mail server may be away for a while.
 MAIL_SECONDS = 900.0
 
@@ -16,28 +16,21 @@ def check(context: Context) -> Findings:
     """Find rules that cannot be read, a watch that stands still, and mails that are not sent."""
     if not context.there("radmeter.alert_state"):
         return
-    ((rules_error, late, waiting, waited, dead, mail_error, open_, mails),) = context.rows(
-        """SELECT rules_error, extract(epoch FROM clock_timestamp() - ticked_at)::float8,
-                  (SELECT count(*) FROM radmeter.alert_mail WHERE state = 'waiting'),
-                  (SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM radmeter.alert_mail
-                   WHERE state = 'waiting'),
-                  (SELECT count(*) FROM radmeter.alert_mail
-                   WHERE state = 'dead' AND ended_at > now() - interval '1 day'), mail_error,
-                  (SELECT count(*) FROM radmeter.alerts WHERE resolved_at IS NULL AND folded_into IS NULL), mails
-           FROM radmeter.alert_state"""
-    )
+    state = store.state(context.database)
+    waiting, dead = state["mails_waiting"], state["mails_dead"]
+    mail_error, late = state["mail_error"], state["late_seconds"]
     faults = []
-    if rules_error:
+    if state["rules_error"]:
         faults.append(
             tell.yellow(
-                f"the rules before stay in force: {printable(rules_error)}",
+                f"the rules before stay in force: {printable(state['rules_error'])}",
                 context.remedy.radmeter("alerts check"),
             )
         )
     jobs_run = context.rows(
         "SELECT EXISTS (SELECT FROM radmeter.lease WHERE name = 'jobs' AND expires_at > now())"
     )
-    if jobs_run == [(True,)] and (late is None or late > LATE_SECONDS):
+    if jobs_run == [(True,)] and (late is None or late > store.MOST_LATE_SECONDS):
         since = "never" if late is None else f"for {duration(late)} not"
         faults.append(
             tell.yellow(
@@ -46,14 +39,14 @@ def check(context: Context) -> Findings:
                 note="The log of the jobs says why.",
             )
         )
-    if waiting and not mails:
+    if waiting and not state["mails"]:
         faults.append(
             tell.yellow(
                 f"{counted(waiting, 'mail')} {verb(waiting, 'waits', 'wait')}, but the rules name no mail server",
                 context.remedy.radmeter("alerts mails"),
             )
         )
-    elif (waiting and waited > MAIL_SECONDS) or dead:
+    elif (waiting and state["mails_wait_seconds"] > MAIL_SECONDS) or dead:
         why = f": {printable(mail_error)}" if mail_error else ""
         many = f"{counted(waiting, 'mail')} {verb(waiting, 'waits', 'wait')}" if waiting else ""
         lost = f"{counted(dead, 'mail')} {verb(dead, 'was', 'were')} given up today" if dead else ""
@@ -64,4 +57,4 @@ def check(context: Context) -> Findings:
                 note="`radmeter alerts retry --all` sends again what was given up." if dead else "",
             )
         )
-    yield from faults or [tell.green(f"{counted(open_, 'alert')} open; mails and rules are in order")]
+    yield from faults or [tell.green(f"{counted(state['open'], 'alert')} open; mails and rules are in order")]

@@ -98,7 +98,7 @@ def check(context: Context) -> Findings:
     file, from_file = installed.environment_file()
     environment = from_file if known is None else known
     try:
-        server = Server(raddb, environment, read(raddb))
+        server = Server(raddb, environment, read(raddb, environment))
     except ServerConfigurationError as error:
         yield tell.unknown(
             str(error.args[0]), f"sudo chown -R root: {shlex.quote(str(raddb))}", note="Nothing was judged."

@@ -22,8 +22,9 @@ class Changes:
     def note(self, *changes: dict[str, Any]) -> None:
         """Write notes.
 
-        Each has a `kind`: ``user`` (with name, uid), ``mode`` (path, added bits), ``owner`` (path, uid and gid of
-        before, uid of now), ``directory`` (path) or ``made`` (path, of a file or directory in the state directory).
+        Each has a `kind` and what belongs to it. ``user``: name, uid. ``mode``: path, added bits. ``owner``: path, uid
+        and gid of before, uid of now. ``directory``: path. ``made``: path, of a file or directory in the state
+        directory.
         """
         if self.path is None or not changes:
             return

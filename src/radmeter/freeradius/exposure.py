@@ -106,7 +106,7 @@ def refuse(raddb: Path, environment: Mapping[str, str]) -> None:
     Raises
     ------
     ConfigurationError
-        The configuration cannot be read, or a client has a well-known secret or an open network while the server
+        The configuration cannot be read. Or a client has a well-known secret or an open network while the server
         listens, or is published, elsewhere than on the loopback. The message names the variable and the remedy.
     """
     try:

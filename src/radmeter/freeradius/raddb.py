@@ -18,6 +18,7 @@ TOKEN = re.compile(
 _REFERENCE = re.compile(r"\$(ENV)?\{([^}]*)\}")
 # The name of an item that is an include which was not read.
 UNREAD = "$INCLUDE"
+_VARIABLE = re.compile(r"\$ENV\{([^}]*)\}")
 _INCLUDE = re.compile(r"\$-?INCLUDE\b", re.IGNORECASE)
 DEEPEST = 20
 # More than any server has. A file that includes itself twice would be read a million times.
@@ -76,8 +77,13 @@ class Item:
     line: int
 
 
-def read(raddb: Path) -> Section:
+def read(raddb: Path, environment: Mapping[str, str] | None = None) -> Section:
     """Read the configuration of a server.
+
+    Parameters
+    ----------
+    environment
+        Of the server: what it includes may depend on that. None: such an include is not read.
 
     Raises
     ------
@@ -85,7 +91,7 @@ def read(raddb: Path) -> Section:
         A file cannot be read.
     """
     root = Section("", "", raddb / "radiusd.conf", 1)
-    _read_into(root, raddb / "radiusd.conf", raddb, 0, iter(range(MOST_FILES)))
+    _read_into(root, raddb / "radiusd.conf", _Place(raddb, environment), 0, iter(range(MOST_FILES)))
     return root
 
 
@@ -131,7 +137,22 @@ def text_of(path: Path) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _read_into(section: Section, path: Path, raddb: Path, depth: int, left: Iterator[int]) -> None:
+@dataclass(frozen=True)
+class _Place:
+    """What includes refer to."""
+
+    raddb: Path
+    environment: Mapping[str, str] | None
+
+    def target(self, text: str) -> str:
+        """Return what a line includes. A variable that is not known stays."""
+        found = _INCLUDE.sub("", text).strip().strip("\"'")
+        found = re.sub(r"\$\{(?:confdir|raddbdir|modconfdir|certdir)\}", str(self.raddb), found)
+        known = self.environment
+        return found if known is None else _VARIABLE.sub(lambda variable: known.get(variable[1], ""), found)
+
+
+def _read_into(section: Section, path: Path, of: _Place, depth: int, left: Iterator[int]) -> None:
     """Read a file into a section, if there are files left to read."""
     open_sections = [section]
     if next(left, None) is None:
@@ -149,7 +170,7 @@ def _read_into(section: Section, path: Path, raddb: Path, depth: int, left: Iter
             elif brace == "{":
                 pass  # the text before it has opened the section
             elif _INCLUDE.match(text):
-                if not _include(open_sections[-1], text, path, raddb, depth, left):
+                if not _include(open_sections[-1], text, path, of, depth, left):
                     open_sections[-1].items.append(Item(UNREAD, text, path, number))
             elif text and line[position:].lstrip().startswith("{"):
                 name, argument = [*text.split(None, 1), ""][:2]
@@ -167,10 +188,9 @@ def _read_into(section: Section, path: Path, raddb: Path, depth: int, left: Iter
                 )
 
 
-def _include(section: Section, text: str, path: Path, raddb: Path, depth: int, left: Iterator[int]) -> bool:
-    """Read what a line includes. Return False if it names it by a variable that is not read here."""
-    target = _INCLUDE.sub("", text).strip().strip("\"'")
-    target = re.sub(r"\$\{(?:confdir|raddbdir|modconfdir|certdir)\}", str(raddb), target)
+def _include(section: Section, text: str, path: Path, of: _Place, depth: int, left: Iterator[int]) -> bool:
+    """Read what a line includes. Return False if it names it by a variable that is not known."""
+    target = of.target(text)
     if depth > DEEPEST or "$" in target:
         return False
     # Relative to the including file. For radiusd.conf this is raddb.
@@ -178,7 +198,7 @@ def _include(section: Section, text: str, path: Path, raddb: Path, depth: int, l
     if place.is_dir():
         for each in sorted(place.iterdir()):
             if each.is_file() and _NAME.fullmatch(each.name):
-                _read_into(section, each, raddb, depth + 1, left)
+                _read_into(section, each, of, depth + 1, left)
     elif place.exists() or not text.startswith("$-"):
-        _read_into(section, place, raddb, depth + 1, left)
+        _read_into(section, place, of, depth + 1, left)
     return True

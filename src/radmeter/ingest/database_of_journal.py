@@ -62,7 +62,7 @@ def check(directory: Path, identity: str, ledger: Ledger, accepted: str | None) 
     raise WrongDatabase(
         f"the journal {directory} ships to the database {known}, and the database in use is {identity}{wrong}. "
         "Nothing is shipped. If the DSN is wrong, correct it. If this database shall take over, stop this shipper and "
-        f"start it once with --accept-database {identity}: it then gets all packets that the journal still has "
+        f"start it once with --accept-database {identity}. It then gets all packets that the journal still has "
         f"({counted(shipped, 'packet')} of kept segments, and those not yet shipped)"
     )
 

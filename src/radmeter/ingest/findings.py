@@ -236,7 +236,7 @@ class Findings:
             segment.first_seq,
             detail=f"two segments of {self.node} go on after the same one, {segment.header.previous}: this journal "
             "was copied, or an older copy of its directory was put back. Both are counted. If another machine goes on "
-            "with the copy, give one of the two a name of its own: stop its radiusd and its shipper, write another "
+            "with the copy, give one of the two a name of its own. Stop its radiusd and its shipper, write another "
             f"name into the file `node` of its journal (here {journal_of(segment.path) / 'node'}), and start them "
             "again",
         )

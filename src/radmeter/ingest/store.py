@@ -171,10 +171,10 @@ class Store:
         node
             The journal's name.
         incident
-            ``kind`` (rewound, missing, damaged, forked, copied or shorter), ``detail``, and as far as they are known
-            ``segment``, ``first_seq``, ``last_seq``, ``records``, ``from_us`` and ``to_us`` (the first and the last
-            arrival, in microseconds since 1970) or ``from_at`` and ``to_at``. With a ``reason`` it is acknowledged at
-            once.
+            ``kind`` (rewound, missing, damaged, forked, copied or shorter) and ``detail``. As far as they are known
+            also ``segment``, ``first_seq``, ``last_seq``, ``records``, ``from_us`` and ``to_us`` (the first and the
+            last arrival, in microseconds since 1970) or ``from_at`` and ``to_at``. With a ``reason`` it is
+            acknowledged at once.
         """
         return int(
             self._call(

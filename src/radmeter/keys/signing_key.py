@@ -18,7 +18,7 @@ def signing_key(path: Path) -> bytes:
     ConfigurationError
         The file cannot be read or made, or is no key.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             made = path.with_name(f"{path.name}.{os.getpid()}")
@@ -33,7 +33,10 @@ def signing_key(path: Path) -> bytes:
             finally:
                 made.unlink()
         except OSError as error:
-            raise ConfigurationError(f"the key of the HTTP API cannot be made: {os_reason(error)}") from None
+            raise ConfigurationError(
+                f"the key {path} cannot be made: {os_reason(error)}: run it as the user of radmeter-serve, or set "
+                "http_key_file to a file of this user"
+            ) from None
     text = read_secret(path, f"the key {path}").decode(errors="replace").strip()
     try:
         key = bytes.fromhex(text)

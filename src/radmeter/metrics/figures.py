@@ -6,7 +6,8 @@ Whoever shows them (Prometheus, /readyz, a page) gets the same reading for `CACH
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,20 +20,21 @@ from radmeter.database.connection import Connection, connect, explained_errors
 from radmeter.database.deadline import Deadline
 from radmeter.errors import RadmeterError, StoreError
 from radmeter.metrics import journal_figures, reasons
+from radmeter.metrics.increases import Counter, Increases
 from radmeter.metrics.journal_figures import JournalFigures
 from radmeter.metrics.statement import (
     BEFORE,
     FIGURES,
-    FOLDED_SECONDS,
+    LATE_SECONDS,
     MOST_NODES,
     MOST_ROWS,
     MOST_STATEMENTS,
     NO_STATEMENTS,
     OPTIONAL,
     ROUND_TRIPS,
+    ROWS,
     STATEMENTS,
 )
-from radmeter.metrics.tally import Increases, Tally
 
 log = logging.getLogger(__name__)
 
@@ -139,8 +141,14 @@ class Source:
         self._since: str | None = None
         self._from_day: str | None = None
         self._octets, self._router_octets, self._refused = Increases(), Increases(), Increases()
-        self._rejected, self._anomalies, self._decisions = Tally(), Tally(), Tally()
-        self._requests, self._round_trips, self._round_trip_seconds = Tally(), Tally(), Tally()
+        # The ids of the latest rows that were counted, as multiranges.
+        self._seen: Mapping[str, str | None] = {}
+        self._rejected: dict[str, float] = defaultdict(float)
+        self._anomalies: dict[str, float] = defaultdict(float)
+        self._decisions: dict[str, float] = defaultdict(float)
+        self._requests: dict[tuple[str, str], float] = defaultdict(float)
+        self._round_trips: dict[int, float] = defaultdict(float)
+        self._round_trip_seconds = 0.0
         self._counts: Counts | None = None
 
     def read(self) -> Figures:
@@ -174,7 +182,8 @@ class Source:
         found, journal_fault = None, None
         if self._journal is not None:
             try:
-                found = journal_figures.read(self._journal, self._reading() if database is not None else None)
+                # If the database is lost by now, the next reading says so.
+                found = journal_figures.read(self._journal, self._reading if database is not None else None)
             except (RadmeterError, OSError) as error:
                 journal_fault = str(error)
         return Figures(
@@ -225,12 +234,13 @@ class Source:
                 {
                     "since": self._since,
                     "from_day": self._from_day,
-                    "folded": FOLDED_SECONDS,
+                    "late": LATE_SECONDS,
                     "rows": MOST_ROWS,
                     "nodes": MOST_NODES,
                     "statements": MOST_STATEMENTS,
                     "routers": self._routers,
                     "round_trips": list(ROUND_TRIPS),
+                    **{f"seen_{rows}": self._seen.get(rows) or "{}" for rows in ROWS},
                 },
                 prepare=False,  # the planner is to see the values
             ).fetchone()
@@ -264,35 +274,42 @@ class Source:
 
     def _count(self, row: Row) -> None:
         """Add up what is new in a reading."""
-        self._octets.add(("all", day, (read, sent)) for day, read, sent in row["days"] or ())
+        own = row["own"] or ()
+        self._octets.add({"all": Counter(_by_day(row["days"]))})
         self._router_octets.add(
-            (router["id"], day, (read, sent))
-            for router in row["own"] or ()
-            for day, read, sent in router["days"] or ()
+            {router["id"]: Counter(_by_day(router["days"]), router["merged"]) for router in own}
         )
-        self._rejected.add((reasons.label(reason), *counts) for reason, *counts in row["rejected"] or ())
-        self._anomalies.add((kind, *counts) for kind, *counts in row["anomalies"] or ())
-        self._decisions.add((kind, *counts) for kind, *counts in row["decisions"] or ())
         refused = row["refused_logins"] or {}
-        self._refused.add((reason, "all", (number,)) for reason, number in refused.items())
-        self._requests.add(((act, state), *counts) for act, state, *counts in row["requests"] or ())
-        trips: Sequence[tuple[int, int, int, float, float]] = row["round_trips"] or ()
-        self._round_trips.add((bucket, earlier, later) for bucket, earlier, later, _, _ in trips)
-        self._round_trip_seconds.add(
-            [("all", sum(each[3] for each in trips), sum(each[4] for each in trips))]
-        )
-        self._since, self._from_day = row["since"], row["day"]
+        self._refused.add({reason: Counter({"all": (number,)}) for reason, number in refused.items()})
+        for reason, number in row["rejected"] or ():
+            self._rejected[reasons.label(reason)] += number
+        for kind, number in row["anomalies"] or ():
+            self._anomalies[kind] += number
+        for kind, number in row["decisions"] or ():
+            self._decisions[kind] += number
+        for act, state, number in row["requests"] or ():
+            self._requests[act, state] += number
+        for bucket, number, seconds in row["round_trips"] or ():
+            self._round_trips[bucket] += number
+            self._round_trip_seconds += seconds
+        # It never goes back, also if the database's clock does: what an older day has was counted before.
+        self._from_day = max(self._from_day or "", row["day"])
+        self._since, self._seen = row["since"], row["seen"]
         self._counts = Counts(
             octets=self._octets.of("all"),
-            rejected=dict(self._rejected.counts),
-            anomalies=dict(self._anomalies.counts),
-            decisions=dict(self._decisions.counts),
+            rejected=dict(self._rejected),
+            anomalies=dict(self._anomalies),
+            decisions=dict(self._decisions),
             refused_logins={reason: self._refused.of(reason, 1)[0] for reason in refused},
-            requests=dict(self._requests.counts),
-            round_trips=dict(self._round_trips.counts),
-            round_trip_seconds=self._round_trip_seconds.counts["all"],
-            router_octets={router["id"]: self._router_octets.of(router["id"]) for router in row["own"] or ()},
+            requests=dict(self._requests),
+            round_trips=dict(self._round_trips),
+            round_trip_seconds=self._round_trip_seconds,
+            router_octets={router["id"]: self._router_octets.of(router["id"]) for router in own},
         )
+
+
+def _by_day(days: Sequence[tuple[str, int, int]] | None) -> Mapping[Hashable, tuple[float, ...]]:
+    return {day: (octets_in, octets_out) for day, octets_in, octets_out in days or ()}
 
 
 class _Backups:

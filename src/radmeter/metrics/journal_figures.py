@@ -1,9 +1,14 @@
 """Figures of the journal of this host: what waits, what is kept, and the disk. Reads only."""
 
+import os
 import shutil
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psycopg
 
 from radmeter.database.connection import Connection
 from radmeter.errors import JournalError, StoreError
@@ -26,7 +31,8 @@ class JournalFigures:
     oldest_seconds
         How old the oldest of them is; 0 if none waits.
     size_bytes, segments
-        What lies in the journal and is not known to be shipped.
+        What the journal takes on disk, without what is kept after shipping. A segment stays until all of it is shipped,
+        so they are not what waits.
     unreadable
         How many segments could not be counted.
     kept_segments, kept_bytes, kept_since
@@ -52,8 +58,25 @@ class JournalFigures:
     disk_size: int
 
 
-def read(directory: Path, connection: Connection | None) -> JournalFigures | None:
-    """Return the figures of a journal; None if there is none. Without a connection nobody knows what waits.
+def is_for_others(directory: Path) -> bool:
+    """Tell whether there may be a journal which this user may not read, as `radmeter serve` beside FreeRADIUS."""
+    try:
+        directory.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return not os.access(directory, os.R_OK | os.X_OK)
+
+
+def read(directory: Path, connect: Callable[[], Connection] | None) -> JournalFigures | None:
+    """Return the figures of a journal; None if there is none.
+
+    Parameters
+    ----------
+    connect
+        Gives a connection in a transaction, which ends here. Without one, or if it raises StoreError, nobody knows
+        what waits.
 
     Raises
     ------
@@ -62,14 +85,7 @@ def read(directory: Path, connection: Connection | None) -> JournalFigures | Non
     """
     if not directory.is_dir():
         return None
-    known = connection is not None
-    try:
-        progress = waiting_packets.progress(connection, directory)
-    except StoreError:
-        known, progress = False, waiting_packets.progress(None, directory)
-    finally:
-        if connection is not None and not connection.closed:
-            connection.rollback()
+    known, progress = _progress(directory, connect)
     reader = JournalReader(directory)
     try:
         depth = reader.depth(progress)
@@ -97,6 +113,19 @@ def read(directory: Path, connection: Connection | None) -> JournalFigures | Non
         disk_free=disk.free,
         disk_size=disk.total,
     )
+
+
+def _progress(directory: Path, connect: Callable[[], Connection] | None) -> tuple[bool, dict[str, int]]:
+    """Return whether the database says what it has, and how far each segment is shipped."""
+    if connect is not None:
+        with suppress(StoreError):
+            connection = connect()
+            try:
+                return True, waiting_packets.progress(connection, directory)
+            finally:
+                with suppress(psycopg.Error):  # it was lost
+                    connection.rollback()
+    return False, waiting_packets.progress(None, directory)
 
 
 def _held(directory: Path, role: str) -> bool | None:

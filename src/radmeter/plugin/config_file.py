@@ -233,7 +233,12 @@ def _content(path: Path) -> tuple[bytes, bool]:
 
 
 def described(path: Path | None) -> str:
-    """Return in words which file is in force, for the line that a program writes at its start."""
+    """Return in words which file is in force, for the line that a program writes at its start.
+
+    Who starts a program with /dev/null as its file, such as `radmeter up`, has read a file and passes on what it says.
+    """
+    if path is None and os.environ.get(VARIABLE) == os.devnull:
+        return "settings from the environment alone"
     return "no configuration file" if path is None else f"configuration {path}"
 
 

@@ -1,6 +1,6 @@
 """Sends requests to many routers at once over UDP, and waits for their answers.
 
-A request has an Identifier that no other request under way to the same address has (RFC 5176 section 2.3), so a socket
+A request has an Identifier that no other request under way to the same address has (RFC 5176 section 2.3). So a socket
 has at most 256 under way to one. If they are all in use, another socket is opened. What is sent again is the same
 datagram from the same port. A router has a bounded number under way, and one that is silent delays no other.
 """

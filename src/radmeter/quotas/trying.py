@@ -160,8 +160,8 @@ def _silence(outcome: Outcome, router: Target) -> str:
         return "something answers, but with another secret: give the router's with --coa-secret-file"
     return (
         f"no answer from {router.address} port {router.port}. A router is silent if its secret is another one, if it "
-        "takes no requests from this machine's address (--coa-source), if its clock is more than 5 minutes wrong, if "
-        "a firewall is between, or if requests are switched off: docs/operations.md has what to switch on"
+        "takes no requests from this machine's address (--coa-source), or if its clock is more than 5 minutes wrong. "
+        "Else a firewall is between, or requests are switched off: docs/operations.md has what to switch on"
     )
 
 

@@ -252,7 +252,7 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
     """Send a request, and return what follows.
 
     A CoA-Request to a router that takes none, or that cannot change what it has to, becomes a Disconnect-Request. If a
-    CoA-Request gets no answer twice and the router has answered none before, a Disconnect-Request follows at once: if
+    CoA-Request gets no answer twice and the router has answered none before, a Disconnect-Request follows at once. If
     that is answered, the router takes no CoA-Requests, which is remembered for a day. Nobody is disconnected because of
     limits of octets and of time, which the next login has.
     """

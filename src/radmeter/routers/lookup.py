@@ -37,6 +37,11 @@ SELECT count(*) AS closed FROM (SELECT FROM radmeter.sessions
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+def known_as(name: str, status: str, nas_identifier: str | None) -> str:
+    """Return the name that people know a router by: of a discovered one the NAS-Identifier that it sends, if any."""
+    return f"{nas_identifier or name} (discovered)" if status == "discovered" else name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Router:
     """A router, as the view router_list shows it. `today` is the date in its time zone."""
@@ -65,8 +70,7 @@ class Router:
     @property
     def shown(self) -> str:
         """The name that people know it by. A discovered router is named by its MAC, but may send a name."""
-        sent = self.status == "discovered" and self.nas_identifier
-        return f"{sent or self.name} (discovered)" if self.status == "discovered" else self.name
+        return known_as(self.name, self.status, self.nas_identifier)
 
     @property
     def by_mac(self) -> str:

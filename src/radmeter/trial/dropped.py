@@ -87,8 +87,8 @@ def _make_code_readable(user: pwd.struct_passwd, changes: Changes) -> None:
         let_list(user, ours[0].parent, changes)
     if fault := _fault(user):
         raise RadmeterError(
-            f"the user {user.pw_name} runs FreeRADIUS, the shipper and the jobs, and cannot read {ours[0]} ({fault}): "
-            "move radmeter to where everybody may read it, such as /opt/radmeter, or run it as an ordinary user"
+            f"the user {user.pw_name} runs FreeRADIUS, the shipper and the jobs, and cannot read {ours[0]} ({fault}). "
+            "Move radmeter to where everybody may read it, such as /opt/radmeter, or run it as an ordinary user"
         )
 
 

@@ -19,7 +19,7 @@ OURS = (
     "radmeter.env",
     "radmeter.unfinished",
     "coa.key",
-    "http.key",
+    "http",
 )
 # scripts/setup writes the first into a .venv that it made, and into the second, in var/, which packages it installed.
 MADE_HERE, PACKAGES = "made-by-setup", "apt-packages"

@@ -160,7 +160,14 @@ def _introduce(
         f"  configuration      {settings.file or 'no file'}",
         f"  RADIUS accounting  {settings.acct_host} port {settings.acct_port}",
         *([f"  RADIUS logins      {settings.acct_host} port {logins.auth_port}"] if logins else []),
-        *([f"  HTTP API           {http.url}"] if http else []),
+        *(
+            [
+                f"  page of the NOC    {http.url}/",
+                f"  to log in there    RADMETER_HTTP_KEY in {_environment_file(settings)}",
+            ]
+            if http
+            else []
+        ),
         f"  database           {where or 'as the PG* variables say'}",
         f"  journal            {settings.journal}",
         f"  logs               {settings.logs}",

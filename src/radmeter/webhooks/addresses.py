@@ -66,17 +66,37 @@ def target(url: str) -> Target:
 
 
 def refusal(to: Target, networks: Sequence[Network]) -> str | None:
-    """Return why an address in a URL cannot be sent to; None if it can be, or if the URL has a name."""
+    """Return why a URL cannot be sent to; None if it can be, as far as that can be told before.
+
+    The host of https:// is looked up when something is sent. That of http:// now, too: mostly it has to be https://.
+    """
     try:
         ip = ipaddress.ip_address(to.host)
     except ValueError:
-        return None
+        return _refusal_of_name(to, networks) if to.scheme == "http" else None
     if any(each.version == ip.version and ip in each for each in networks):
         return None
     if to.scheme == "http":
         return f"http:// is for the networks of webhook_networks, and {ip} is in none of them"
     if not is_public(ip):
         return f"{ip} is no public address, and the setting webhook_networks does not allow it"
+    return None
+
+
+def _refusal_of_name(to: Target, networks: Sequence[Network]) -> str | None:
+    if not networks:
+        return "the URL has to begin with https://; webhook_networks has no network for http://"
+    try:
+        places = resolve(to.host, to.port, networks)
+    except Refused as error:
+        return str(error)
+    except (OSError, UnicodeError):
+        return f"http:// is for the networks of webhook_networks, and {to.host} has no address now"
+    outside = [str(place.address[0]) for place in places if not place.allowed]
+    if outside:
+        return (
+            f"http:// is for the networks of webhook_networks, and {to.host} is {outside[0]}: write https://"
+        )
     return None
 
 

@@ -13,7 +13,7 @@ from support.network import EVENTS, Network, add_endpoint
 from support.processes import eager_jobs, eventually
 from support.servers import Connection
 
-from radmeter.alerts import store
+from radmeter.alerts import opening, quota_alerts, store
 from radmeter.alerts.rules import DEFAULTS, QUOTA, SILENT, SITE, SPIKE, Rule, Rules
 from radmeter.alerts.ticking import Evaluator
 from radmeter.errors import StoreError
@@ -108,7 +108,9 @@ def test_an_operator_acknowledges_and_mutes(network: Network, database: str) -> 
     run(database, "alerts", "unmute", "1")
     assert radmeter(database, "alerts", "mutes", "--format", "json").json() == []
     assert "no mute #1 in force" in refused(database, "alerts", "unmute", "1")
-    assert "to come" in refused(database, "alerts", "mute", "--rule", "x", "--until", "2020-01-01")
+    assert "to come" in refused(
+        database, "alerts", "mute", "--rule", "router-silent", "--until", "2020-01-01"
+    )
     actions = network.connection.execute("SELECT action FROM public.audit_log ORDER BY id").fetchall()
     assert actions == [("alerts ack",), ("alerts mute",), ("alerts unmute",)]
 
@@ -332,3 +334,125 @@ def test_rules_of_jobs_of_another_version_are_listed(database: str, connection: 
         assert radmeter(database, "alerts", "rules", "--format", output_format).exit_code == 0
     rows = radmeter(database, "alerts", "rules", "--format", "json").json()
     assert [(row["name"], row["sites"]) for row in rows] == [("old", None), ("new", None)]
+
+
+def test_a_mute_of_a_site_is_about_everything_that_is_wrong_with_its_routers(database: str) -> None:
+    rule = Rule(name="spike", kind=SPIKE, factor=5, floor_bytes=1_000_000)
+    network = Network(database, Rules(rules=(rule,)), every=30)
+    network.add("lobby", "Hotel")
+    network.add("gate", "Camp")
+    for name in ("lobby", "gate"):
+        network.stop(name)
+    network.run(150)
+    network.connection.execute(
+        "UPDATE radmeter.router_hour SET usual[9] = 1000000, days[9] = 3, usual[10] = 1000000, days[10] = 3"
+    )
+    mute_until(network, 300, site="Hotel")
+    network.connection.execute(
+        """INSERT INTO public.router_daily_usage (router_id, usage_date, bytes_in, bytes_out)
+           SELECT id, '2026-03-10', 9000000, 0 FROM public.routers"""
+    )
+    network.run(300)
+    assert told(network) == [("firing", "gate")]
+    assert [row["subject"] for row in store.alerts(network.connection, site="Hotel")] == ["router lobby"]
+    network.close()
+
+
+@pytest.mark.parametrize("kind", [each.kind for each in DEFAULTS.rules])
+def test_each_kind_of_alert_is_muted_by_what_it_is_about(network: Network, kind: str) -> None:
+    """Of each kind, an alert as the looks open it: a rule, and a site, a router or a user where it has one."""
+    of_router: dict[str, object] = {"router_id": 1, "site": "Hotel"}
+    kinds: dict[str, dict[str, object]] = {
+        "router_silent": of_router,
+        "traffic_spike": of_router,
+        "site_down": {"site": "Hotel"},
+        "quota": {"username": "alice"},
+    }
+    about = kinds.get(kind, {})
+    names = ["rule", *about]
+    for number, name in enumerate(names):
+        values = {**about, "rule": f"{kind}-{number}"}
+        network.connection.execute(
+            f"""INSERT INTO radmeter.alerts (kind, severity, began_at, fired_at, {", ".join(values)})
+                VALUES (%s, 'info', %s, %s, {", ".join(["%s"] * len(values))})""",
+            (kind, network.now, network.now, *values.values()),
+        )
+        mute = {name: values[name]} if name == "rule" else {"rule": values["rule"], name: values[name]}
+        mute_until(network, 60, **mute)
+    # Another site, router and user.
+    for other in ({"site": "Camp"}, {"router_id": 2}, {"username": "bob"}):
+        mute_until(network, 60, **other)
+    network.connection.execute(
+        "INSERT INTO radmeter.alerts (rule, kind, severity, began_at, fired_at, username, router_id, site)"
+        " VALUES ('x', %s, 'info', %s, %s, %s, %s, %s)",
+        (kind, network.now, network.now, *(about.get(name) for name in ("username", "router_id", "site"))),
+    )
+    assert opening.announce(network.connection, network.now) == 1
+    listed = network.connection.execute(
+        """SELECT rule, radmeter.muted_until(rule, router_id, site, username, %s) IS NULL
+           FROM radmeter.alerts ORDER BY id""",
+        (network.now,),
+    ).fetchall()
+    assert listed == [*((f"{kind}-{number}", False) for number in range(len(names))), ("x", True)]
+
+
+def test_thousands_of_muted_alerts_cost_a_look_nothing(network: Network) -> None:
+    network.connection.execute(
+        """INSERT INTO radmeter.alerts (rule, kind, severity, router_id, began_at, fired_at)
+           SELECT 'router-silent', 'router_silent', 'warning', g, %(at)s, %(at)s
+           FROM generate_series(1, 30000) AS g""",
+        {"at": network.now},
+    )
+    for site in ("Camp", None):
+        mute_until(network, 60, rule="router-silent", **({"site": site} if site else {}))
+    # The mutes are read once. As a call for each alert, 100,000 took 2.9 s; now 0.03 s.
+    ((plan,),) = network.connection.execute(
+        f"EXPLAIN (ANALYZE, FORMAT JSON) {opening.TO_ANNOUNCE}", {"at": network.now, "most": 2000}
+    ).fetchall()
+    nodes, reads = [plan[0]["Plan"]], []
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        if node.get("Relation Name") == "alert_mutes":
+            reads.append(node["Actual Loops"])
+    assert reads == [1]
+    assert opening.announce(network.connection, network.now) == 0
+
+
+def test_many_notices_of_quotas_that_come_at_once_are_alerts_at_once(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quota_alerts, "MOST_NOTICES", 20)
+    rules = (Rule(name="most", kind=QUOTA, thresholds=(95,)), Rule(name="all", kind=QUOTA))
+    network.evaluator.use(Rules(rules=rules))
+    network.run(20)
+    # A transaction that takes its number and commits later.
+    ((late,),) = network.connection.execute(
+        "SELECT nextval(pg_get_serial_sequence('radmeter.quota_notice', 'id'))"
+    ).fetchall()
+    for percent in (80, 95):
+        network.connection.execute(
+            """INSERT INTO radmeter.quota_notice (username, kind, percent, period_start, detail, at)
+               SELECT 'u' || g, 'warned', %s, '2026-03-01', '{}', %s FROM generate_series(1, 45) AS g""",
+            (percent, network.now),
+        )
+    # Each of 45 is an alert of two rules.
+    more = [network.evaluator.tick().more for _ in range(6)]
+    assert more == [True] * 4 + [False] * 2
+    alerts = "SELECT count(*), count(DISTINCT notice_id), max(id) - min(id) FROM radmeter.alerts"
+    assert network.connection.execute(alerts).fetchall() == [(90, 45, 89)]
+    network.connection.execute(
+        """INSERT INTO radmeter.quota_notice (id, username, kind, percent, period_start, detail, at)
+           OVERRIDING SYSTEM VALUE
+           VALUES (%s, 'late', 'warned', 95, '2026-03-01', '{}', %s)""",
+        (late, network.now),
+    )
+    network.evaluator.tick()
+    assert network.connection.execute(alerts).fetchall()[0][0] == 92
+    # After a minute they are read no more, and no number of an alert was used up by a look.
+    network.now += timedelta(seconds=61)
+    network.evaluator.tick()
+    ((read, latest),) = network.connection.execute(
+        "SELECT notice_id, (SELECT max(id) FROM radmeter.quota_notice) FROM radmeter.alert_state"
+    ).fetchall()
+    assert read == latest

@@ -1,6 +1,7 @@
 """A look has a bounded size: what is more is looked at by the next ones, and nothing is left out."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,8 @@ from support.network import BEGIN, Network
 
 from radmeter.alerts import hours, watching
 from radmeter.alerts.rules import SILENT, SITE, SPIKE, Rule, Rules
+from radmeter.alerts.ticking import Evaluator
+from radmeter.database.connection import connect
 
 SILENT_RULE = Rule(name="router-silent", kind=SILENT, resolve_seconds=30)
 RULES = Rules(rules=(SILENT_RULE, Rule(name="site-down", kind=SITE, severity="critical")))
@@ -44,6 +47,8 @@ def test_new_routers_are_watched_some_at_a_time(network: Network, monkeypatch: p
     monkeypatch.setattr(watching, "MOST_NEW", 2)
     for number in range(5):
         network.add(f"ap-{number}", interval=60)
+    assert [network.evaluator.tick().more for _ in range(3)] == [True, True, False]
+    network.connection.execute("DELETE FROM radmeter.router_watch")
     # Two are missing from before: a restored table, say.
     network.connection.execute("INSERT INTO radmeter.router_watch VALUES (5, 'idle', %s, %s)", (BEGIN, BEGIN))
     network.run(100)
@@ -142,3 +147,24 @@ def test_an_hour_that_begins_in_a_pause_says_nothing_of_what_is_usual(
     ).fetchall()
     assert rows == [(None, days, 1)]
     network.close()
+
+
+def test_a_look_that_takes_long_is_no_pause_and_a_pause_is_one(database: str) -> None:
+    """By the clock of the database. A pause begins anew each time, and nothing fires for a minute after one."""
+    with connect(database) as connection, connect(database) as other:
+        evaluator = Evaluator(connection, Rules(rules=()), pause_seconds=1.0)
+
+        def resumed() -> object:
+            evaluator.tick()
+            return connection.execute("SELECT resumed_at FROM radmeter.alert_state").fetchone()
+
+        begun = resumed()
+        with ThreadPoolExecutor(1) as threads:
+            with other.transaction():
+                other.execute("SELECT FROM radmeter.alert_state FOR UPDATE")
+                slow = threads.submit(evaluator.tick)
+                other.execute("SELECT pg_sleep(1.5)")
+            slow.result(60)
+        assert resumed() == begun
+        connection.execute("UPDATE radmeter.alert_state SET ticked_at = ticked_at - interval '2 seconds'")
+        assert resumed() != begun

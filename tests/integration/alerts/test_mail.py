@@ -226,3 +226,60 @@ def test_it_is_encrypted_and_the_password_comes_from_a_file(
     ours = "\n".join(each.getMessage() for each in caplog.records if each.name.startswith("radmeter"))
     assert "wrong-one" not in ours
     assert "s3cret-of-the-noc" not in ours
+
+
+def test_a_mail_has_200_lines_and_counts_the_others(network: Network) -> None:
+    network.connection.execute(
+        """WITH made AS (
+               INSERT INTO radmeter.alerts (rule, kind, severity, username, began_at, fired_at, announced_at,
+                                            resolved_at, mail_to, notice_id)
+               SELECT 'quota', 'quota', 'info', 'user' || g, %(at)s, %(at)s, %(at)s, %(at)s, '{noc@example.org}', g
+               FROM generate_series(1, 207) AS g RETURNING id, mail_to)
+           INSERT INTO radmeter.alert_mail_line (alert_id, type, recipients, at)
+           SELECT id, 'firing', mail_to, %(at)s FROM made""",
+        {"at": network.now},
+    )
+    network.tick()
+    with mail_server() as server:
+        sending = sender(network, replace(MAIL, port=server.port))
+        sending.start()
+        (taken,) = server.wait_for(1)
+        sending.end()
+    body = taken.message.get_content()
+    assert body.count("INFO: user user") == 200
+    assert "And 7 more: radmeter alerts list" in body
+    assert taken.message["Subject"].endswith("(and 206 more)")
+
+
+def test_a_recipient_who_is_refused_is_named_and_the_others_have_the_mail(network: Network) -> None:
+    silence(network, "lobby")
+    network.connection.execute(
+        "UPDATE radmeter.alert_mail SET recipients = '{a@example.org,gone@example.org}'"
+    )
+    with mail_server(refused={"gone@example.org"}) as server:
+        sending = sender(network, replace(MAIL, port=server.port))
+        sending.start()
+        (taken,) = server.wait_for(1)
+        wait(lambda: states(network.connection)[0][0] == "done", lambda: states(network.connection))
+        sending.end()
+    assert taken.recipients == ["a@example.org"]
+    assert states(network.connection) == [("done", 1, "gone@example.org: 550 no such user")]
+
+
+def test_a_mail_that_nobody_tried_to_send_for_two_days_is_given_up(network: Network) -> None:
+    """There was no mail server in the rules: when there is one again, it is not told of what was then."""
+    silence(network, "lobby")
+    network.connection.execute(
+        "UPDATE radmeter.alert_mail SET next_try_at = now() - interval '47 hours', attempts = 3"
+    )
+    assert mail_queue.claim(network.connection, HOLDER) is not None
+    network.connection.execute(
+        """UPDATE radmeter.alert_mail SET next_try_at = now() - interval '49 hours', claimed_until = now()"""
+    )
+    assert mail_queue.claim(network.connection, HOLDER) is None
+    ((state, _, error),) = states(network.connection)
+    assert state == "dead"
+    assert error is not None
+    assert error.startswith("for two days nobody tried to send it")
+    run(network.database, "alerts", "retry", "--all")
+    assert mail_queue.claim(network.connection, HOLDER) is not None

@@ -22,6 +22,7 @@ OF_TENANTS = {"/site", "/site/routers/{id:number}", "/site/statements/{month}.{k
 OF_THE_NOC = {
     "/alerts/{id:number}/acknowledge",
     "/alerts/{id:number}/mute",
+    "/mutes/{id:number}/unmute",
     "/routers/{id:number}/claim",
     "/sessions/{id:number}/disconnect",
 }

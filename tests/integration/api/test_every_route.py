@@ -23,6 +23,7 @@ ACME = {
     "/invoices": "401",
     "/sessions": "1",
     "/incidents": "1",
+    "/alerts": "1",
 }
 BOLT = {
     "/users": "bolt%20bob",
@@ -32,6 +33,7 @@ BOLT = {
     "/invoices": "403",
     "/sessions": "4",
     "/incidents": "1",
+    "/alerts": "1",
 }
 BODIES: dict[str, Any] = {
     "/users/{name}/disconnect": {},
@@ -79,9 +81,9 @@ def test_without_a_key_there_is_nothing(api: HttpServer, keys: Mapping[str, str]
 
 def test_readers_get_what_is_there(api: HttpServer, keys: Mapping[str, str]) -> None:
     statuses = {route.path: ask(api, route, ACME, keys["noc"]).status for route in ROUTES if not route.writes}
-    # There is no incident, and no file of an issued document.
+    # There is no incident, no alert, and no file of an issued document.
     missing = {path for path, status in statuses.items() if status != 200}
-    assert missing == {"/incidents/{id}", "/invoices/{id}/document"}, statuses
+    assert missing == {"/alerts/{id}", "/incidents/{id}", "/invoices/{id}/document"}, statuses
 
 
 def test_what_has_not_changed_is_not_sent_again(api: HttpServer, keys: Mapping[str, str]) -> None:

@@ -5,14 +5,16 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
-from support.http_server import HttpServer
+from support.http_server import HttpServer, serving
 from support.processes import until
 from support.servers import Connection
 
-from radmeter.api.dispatch import SEND_SECONDS
+from radmeter.api.outgoing import SEND_SECONDS
 from radmeter.api.protocol import HEAD_SECONDS
+from radmeter.api.server import MOST_OF_AN_ADDRESS
 
 # Clients that hang at once: more than the connections of the pool.
 MANY = 40
@@ -158,6 +160,33 @@ def test_a_client_that_takes_nothing_for_a_minute_is_gone(
         # Its connection is not kept for what it has not taken.
         until("the connection is closed", lambda: api.open_files() <= before, 30)
     assert "Traceback" not in api.text()
+
+
+def test_an_address_does_not_take_all_connections(
+    api_dsn: str, keys: Mapping[str, str], tmp_path: Path
+) -> None:
+    """It opens them and sends nothing. Those of a proxy are those of all its clients."""
+    with serving(api_dsn, tmp_path) as server, contextlib.ExitStack() as stack:
+
+        def opened(source: str) -> socket.socket:
+            return stack.enter_context(
+                socket.create_connection(("127.0.0.1", server.port), 60, source_address=(source, 0))
+            )
+
+        idle = [opened("127.0.0.2") for _ in range(MOST_OF_AN_ADDRESS)]
+        refused = opened("127.0.0.2")
+        assert status(refused.recv(1000)) == 429
+        assert server.get("/plans", keys["reader"]).status == 200
+        for each in idle:
+            each.close()
+        until("it may connect again", lambda: answered(opened("127.0.0.2")), 30)
+
+
+def answered(connection: socket.socket) -> bool:
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        return status(connection.recv(1000)) == 200
+    return False
 
 
 def test_what_is_no_request_is_refused(api: HttpServer, keys: Mapping[str, str]) -> None:

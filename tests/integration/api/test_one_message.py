@@ -58,7 +58,7 @@ def test_no_statement_runs_outside_the_role_of_the_caller(api_dsn: str, pooled: 
                 (later,) = await rows(connection, WHO)
                 assert later["who"] == role
                 assert (later["at"] > first["at"]) is not pooled
-            async with pools.connection(writes=False) as lent:
+            async with pools.connection("read") as lent:
                 assert lent.idle
                 assert lent.opening is None
 

@@ -67,8 +67,14 @@ def test_mistakes_are_explained(api_dsn: str, database: str, tenants: Connection
         assert "http_listen" in refused(api_dsn, tmp_path, "--http-listen", address)
     with login_role(tenants, "radmeter_reader") as login:
         said = refused(as_role(database, login), tmp_path, "--http-listen", "127.0.0.1:0")
-        assert "grant radmeter_api to it" in said
-    (tmp_path / "http.key").write_text("short\n")
+        assert "radmeter migrate roles --login radmeter_http=radmeter_api" in said
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "http").write_text("no directory\n")
+    said = refused(api_dsn, other, "--http-listen", "127.0.0.1:0")
+    assert f"the key {other}/http/http.key cannot be made: " in said
+    assert "http_key_file" in said
+    (tmp_path / "http" / "http.key").write_text("short\n")
     assert "64 hexadecimal digits" in refused(api_dsn, tmp_path, "--http-listen", "127.0.0.1:0")
 
 

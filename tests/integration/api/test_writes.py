@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import run
 from support.http_server import HttpServer, Response, serving
 from support.processes import until
 from support.servers import Connection
@@ -70,6 +71,29 @@ def test_a_top_up_that_is_sent_again_counts_once(
     ).fetchone() or ("", "")
     assert who.startswith("login_")
     assert operator == "key noc"
+
+
+def test_a_top_up_that_is_sent_again_with_the_next_key_counts_once(
+    api: HttpServer, database: str, tenants: Connection
+) -> None:
+    """The client got no answer, and then the key that it had been rotated to."""
+    body = {"bytes": 10**9, "note": "by the API"}
+    used = [run(database, "keys", "add", "portal", "--role", "noc").strip()]
+    first = post(api, TOP_UP, used[0], body, "a")
+    assert first.status == 201, first
+    for _ in range(2):
+        used.append(run(database, "keys", "rotate", "portal").strip())
+    for key in used:
+        again = post(api, TOP_UP, key, body, "a")
+        assert (again.status, again.body) == (201, first.body)
+    assert top_ups(tenants) == 1
+    # In the other direction, too; and a key that only has the name is another one.
+    assert post(api, TOP_UP, used[2], body, "b").status == post(api, TOP_UP, used[0], body, "b").status == 201
+    assert top_ups(tenants) == 2
+    run(database, "keys", "revoke", "portal", "--yes")
+    used.append(run(database, "keys", "add", "portal", "--role", "noc").strip())
+    assert post(api, TOP_UP, used[3], body, "a").status == 201
+    assert top_ups(tenants) == 3
 
 
 def test_many_at_once_are_one(api: HttpServer, keys: Mapping[str, str], tenants: Connection) -> None:

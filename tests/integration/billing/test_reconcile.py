@@ -361,7 +361,7 @@ def test_documents_of_a_copy_are_not_taken(books: Books, server: Server, tmp_pat
         # Somebody says in the copy that it replaces the database.
         copy.reconcile()
         copy.closed(FORMER)
-        with pytest.raises(StoreError, match="a copy of this database has issued there"):
+        with pytest.raises(StoreError, match="a copy of it has issued there"):
             books.close(FORMER)
         result = books.reconcile()
         assert (result.same, result.restored, len(result.faults)) == (2, [], 2)

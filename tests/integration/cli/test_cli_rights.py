@@ -141,7 +141,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "alerts list": (),
     "alerts show": ("1",),
     "alerts ack": ("1",),
-    "alerts mute": ("--rule", "x", "--until", "4h"),
+    "alerts mute": ("--rule", "router-silent", "--until", "4h"),
     "alerts mutes": (),
     "alerts unmute": ("1",),
     "alerts mails": (),

@@ -221,8 +221,8 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
         {"text": HOSTILE, "router": router},
     )
     connection.execute(
-        """INSERT INTO radmeter.api_keys (id, name, role, tenant_id, secret_sha256, created_by)
-           SELECT 'AAAAAAAA', %(text)s, 'tenant', id, sha256(''), %(text)s FROM radmeter.tenants
+        """INSERT INTO radmeter.api_keys (id, family, name, role, tenant_id, secret_sha256, created_by)
+           SELECT 'AAAAAAAA', 'AAAAAAAA', %(text)s, 'tenant', id, sha256(''), %(text)s FROM radmeter.tenants
            WHERE name = %(text)s""",
         {"text": HOSTILE},
     )

@@ -330,6 +330,28 @@ def test_of_several_servers_none_is_judged_unless_one_has_the_journal_or_none_ca
             assert found()[0].said == f"{raddbs[1].directory} (of process {writer}) was judged"
 
 
+def test_logins_of_a_server_whose_includes_depend_on_its_environment(
+    raddb: Raddb, database: str, connection: Connection
+) -> None:
+    """As in the try-out: it is judged by the environment of the server that runs."""
+    give_plan(connection)
+    with (raddb.directory / "radiusd.conf").open("a") as file:
+        file.write("\n$-INCLUDE ${confdir}/logins$ENV{RADMETER_LOGINS}.conf\n")
+    (raddb.directory / "logins-on.conf").write_text(
+        "server login {\n\tpost-auth {\n\t\tradmeter_quota\n\t}\n}\n"
+    )
+
+    def said() -> bool:
+        return any(
+            line.said.startswith("no virtual server calls radmeter_quota") for line in raddb.faults(database)
+        )
+
+    with some_radiusd(raddb.directory):
+        assert said()
+    with some_radiusd(raddb.directory, RADMETER_LOGINS="-on"):
+        assert not said()
+
+
 def test_logins_that_nobody_asks_about_quotas(
     raddb: Raddb, database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

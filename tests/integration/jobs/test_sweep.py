@@ -21,6 +21,7 @@ BOUNDED = {
     "public.credit_notes": "for ever, on purpose: documents",
     "radmeter.api_keys": "a row for each key",
     "radmeter.api_requests": "a day: radmeter.drop_old_requests",
+    "radmeter.ended_logins": "a month: radmeter.end_login removes those of before",
     "public.invoice_lines": "for ever, on purpose: documents",
     "public.invoice_usage": "for ever, on purpose: what documents bill",
     "public.credit_note_lines": "for ever, on purpose: documents",

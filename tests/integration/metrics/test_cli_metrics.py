@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from support.commands import Packets, radmeter
 from support.shipping import fill
 
-from radmeter.metrics.prometheus import METRICS
+from radmeter.metrics.catalog import METRICS
 
 
 def names(text: str) -> set[str]:

@@ -1,5 +1,6 @@
 """What a scraper gets: the documented metrics, no more and no fewer, in both formats, and nothing of users."""
 
+import os
 import re
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -12,13 +13,13 @@ from support.prometheus import served
 from support.servers import Connection
 from support.shipping import fill
 
+from radmeter.metrics.catalog import CHAPTERS, METRICS, OF_HOST
+from radmeter.metrics.exposition import Exposition
 from radmeter.metrics.figures import Source
-from radmeter.metrics.prometheus import METRICS, Exposition, of_host
+from radmeter.metrics.metric import Metric
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
-ROW = re.compile(
-    r"^\| `(radmeter_\w+)`( \(host\))? \| (counter|gauge|histogram) \| (.*?) \| (.*) \|$", re.MULTILINE
-)
+LIST = "## The list\n"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -38,7 +39,7 @@ def shown(source: Source) -> dict[str, dict[tuple[tuple[str, str], ...], float]]
         source.close()
 
 
-def test_the_document_lists_what_is_exported(database: str, tmp_path: Path) -> None:
+def test_what_is_listed_is_exported(database: str, tmp_path: Path) -> None:
     fill(tmp_path, range(3))
     source = Source(database, journal=tmp_path)
     text = Exposition(source.read, process=False)()[0].decode()
@@ -46,20 +47,35 @@ def test_the_document_lists_what_is_exported(database: str, tmp_path: Path) -> N
     exported = {
         family.name + ("_total" if family.type == "counter" else ""): family.type for family in parse(text)
     }
-    documented = {
-        name: (kind, labels, meaning, bool(host))
-        for name, host, kind, labels, meaning in ROW.findall(DOCUMENT.read_text())
-    }
-    assert exported == {name: kind for name, (kind, *_) in documented.items()}
-    assert documented == {
-        metric.name: (
-            metric.kind,
-            ", ".join(f"`{label}`" for label in metric.labels) or "-",
-            metric.help,
-            metric.of_host,
-        )
-        for metric in METRICS
-    }
+    assert exported == {metric.name: metric.kind for metric in METRICS}
+
+
+def test_the_document_lists_them() -> None:
+    """`RADMETER_METRICS=write` writes the list into it."""
+    text = DOCUMENT.read_text()
+    before, _, listed = text.partition(LIST)
+    if os.environ.get("RADMETER_METRICS") == "write":
+        DOCUMENT.write_text(before + LIST + the_list())
+        return
+    assert listed == the_list(), "run this test with RADMETER_METRICS=write"
+
+
+def the_list() -> str:
+    """Return the metrics as tables, a chapter each."""
+    return "".join(
+        f"""
+### {chapter}
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+{"".join(row(metric) for metric in metrics)}"""
+        for chapter, metrics in CHAPTERS.items()
+    )
+
+
+def row(metric: Metric) -> str:
+    labels = ", ".join(f"`{label}`" for label in metric.labels) or "-"
+    return f"| `{metric.name}`{' (host)' * metric.of_host} | {metric.kind} | {labels} | {metric.help} |\n"
 
 
 def test_names_are_as_prometheus_wants_them() -> None:
@@ -76,7 +92,7 @@ def test_no_label_is_of_a_user() -> None:
     assert labels == {
         *("version", "python", "postgresql", "revision"),
         *("node", "direction", "reason", "kind", "status", "router_id", "router", "result", "decision"),
-        *("lease", "name", "queryid", "statement", "of"),
+        *("lease", "severity", "state", "name", "queryid", "statement", "of"),
     }
 
 
@@ -102,7 +118,7 @@ def test_a_scraper_gets_the_format_that_it_asks_for(database: str, tmp_path: Pat
 
 def test_the_metrics_of_a_host_need_no_database(tmp_path: Path) -> None:
     fill(tmp_path, range(3))
-    exposition = Exposition(Source(None, journal=tmp_path).read, metrics=of_host(), process=False)
+    exposition = Exposition(Source(None, journal=tmp_path).read, metrics=OF_HOST, process=False)
     found = samples(exposition()[0].decode())
     assert set(found) == {
         "radmeter_build_info",

@@ -16,8 +16,11 @@ from support.rows_read import rows_read
 from support.servers import Connection, Server
 from support.shipping import fill, ship
 
+from radmeter.api.reads.pipeline import LAG
+from radmeter.api.reads.states import SILENT
+from radmeter.metrics.catalog import METRICS
 from radmeter.metrics.figures import Figures, Source
-from radmeter.metrics.prometheus import METRICS, Buckets, Sample
+from radmeter.metrics.metric import Buckets, Sample
 
 ROUTER: dict[str, Any] = {"Called_Station_Id": "02-00-00-00-00-01"}
 
@@ -60,18 +63,76 @@ def test_packets_octets_and_sessions(source: Source, database: str) -> None:
     assert abs(time.time() - (value(after, "radmeter_last_packet_timestamp_seconds") or 0)) < 60
 
 
-def test_a_router_is_silent_if_all_of_its_sessions_are(source: Source, database: str) -> None:
+def test_a_router_is_silent_if_the_jobs_found_it_so(
+    source: Source, database: str, connection: Connection
+) -> None:
+    """As on the pages. A session that is stale says nothing of the others of its router."""
     with Packets(database) as packets:
         packets.add("Start", "s1", ago=3600, User_Name="alice", **ROUTER)
-        packets.add("Start", "s2", ago=3600, User_Name="bob", **ROUTER)
         # Else the shipper would be an hour behind, and nobody could tell.
-        packets.add("Start", "s3", User_Name="carol", Called_Station_Id="02-00-00-00-00-02")
-    assert value(source.read(), "radmeter_routers_silent") == 1
-    with Packets(database) as packets:
-        packets.add("Interim-Update", "s2", User_Name="bob", **ROUTER)
+        packets.add("Start", "s2", User_Name="bob", Called_Station_Id="02-00-00-00-00-02")
+    connection.execute(
+        """WITH added AS (
+               INSERT INTO routers (name, status)
+               SELECT concat(phase, n), CASE n WHEN 1 THEN 'active' ELSE 'retired' END
+               FROM unnest('{idle,ok,pending,firing,clearing}'::text[]) AS phase, generate_series(1, 2) AS n
+               RETURNING id, name)
+           INSERT INTO radmeter.router_watch (router_id, phase, since, due_at)
+           SELECT id, rtrim(name, '12'), now(), now() FROM added"""
+    )
+    figures = source.read()
+    assert value(figures, "radmeter_sessions_stale") == 1
+    assert value(figures, "radmeter_routers_reporting") == 1
+    assert value(figures, "radmeter_routers_silent") == 2
+    row = connection.execute(SILENT).fetchone()
+    assert row is not None
+    assert row[0] == 2
+
+
+def test_the_lag_is_that_of_the_pages(source: Source, database: str, connection: Connection) -> None:
+    for node, ago in (("radius1", 70), ("radius2", 400), ("radius3", 5000)):
+        with Packets(database, node) as packets:
+            packets.add("Start", node, ago=ago, User_Name="alice", **ROUTER)
+    connection.execute(
+        "UPDATE radmeter.journal_segment SET updated_at = now() - interval '11 minutes' WHERE node = 'radius3'"
+    )
+    connection.execute(
+        """INSERT INTO ingest_checkpoint (source, last_received_at, updated_at)
+           VALUES ('detail:old', now() - interval '9 hours', now()), ('retry', now() - interval '9 hours', now())"""
+    )
+    row = connection.execute(LAG.encode()).fetchone()
+    assert row is not None
+    assert 400 <= row[0] < 4000
+    assert value(source.read(), "radmeter_ship_lag_seconds") == pytest.approx(row[0])
+
+
+def test_alerts_and_their_mails(source: Source, connection: Connection) -> None:
+    before = source.read()
+    assert value(before, "radmeter_alerts_looked_timestamp_seconds") is None
+    assert value(before, "radmeter_alert_mails_oldest_age_seconds") == 0
+    connection.execute("UPDATE radmeter.alert_state SET ticked_at = to_timestamp(1790000000)")
+    connection.execute(
+        """INSERT INTO radmeter.alerts (id, rule, kind, severity, began_at, fired_at, resolved_at, folded_into)
+           OVERRIDING SYSTEM VALUE
+           VALUES (1, 'a', 'site_down', 'critical', now(), now(), NULL, NULL),
+                  (2, 'b', 'router_silent', 'critical', now(), now(), NULL, 1),
+                  (3, 'c', 'router_silent', 'warning', now(), now(), now(), NULL)"""
+    )
+    connection.execute(
+        """INSERT INTO radmeter.alert_mail (recipients, state, created_at, ended_at)
+           VALUES ('{a}', 'waiting', now() - interval '1 hour', NULL), ('{a}', 'waiting', now(), NULL),
+                  ('{a}', 'done', now() - interval '3 hours', now()), ('{a}', 'dead', now(), now()),
+                  ('{a}', 'dead', now() - interval '3 days', now() - interval '2 days')"""
+    )
     after = source.read()
-    assert value(after, "radmeter_routers_silent") == 0
-    assert value(after, "radmeter_sessions_stale") == 1
+    assert value(after, "radmeter_alerts_looked_timestamp_seconds") == 1790000000
+    assert [value(after, "radmeter_alerts_open", each) for each in ("critical", "warning", "info")] == [
+        1,
+        0,
+        0,
+    ]
+    assert [value(after, "radmeter_alert_mails", each) for each in ("waiting", "dead")] == [2, 1]
+    assert 3600 <= (value(after, "radmeter_alert_mails_oldest_age_seconds") or 0) < 7200
 
 
 def test_stale_is_what_the_jobs_would_close(source: Source, database: str, connection: Connection) -> None:

@@ -1,14 +1,16 @@
 """Ready is who reaches the database and its journal, and counts packets in time."""
 
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
+from unittest.mock import patch
 
 from support.commands import Packets
-from support.shipping import append, ship
+from support.servers import Connection
+from support.shipping import append, fill, ship
 
 from radmeter.metrics import health
-from radmeter.metrics.figures import Source
+from radmeter.metrics.figures import Row, Source
 from radmeter.plugin.journal.writer import JournalWriter
 
 
@@ -61,6 +63,35 @@ def test_a_journal_that_cannot_be_read(database: str, tmp_path: Path) -> None:
     (segment,) = tmp_path.glob("segment-*.log")
     segment.write_bytes(b"\xff" * 100)
     assert about(Source(database, journal=tmp_path)) == ["journal"]
+
+
+def test_a_database_that_is_lost_in_between_is_no_fault_of_the_journal(
+    database: str, connection: Connection, tmp_path: Path
+) -> None:
+    fill(tmp_path, range(3))
+    source = Source(database, journal=tmp_path, cached_seconds=0)
+    reading, asked = source._reading, source._ask
+
+    def reading_that_is_lost() -> Connection:
+        opened = reading()
+        connection.execute("SELECT pg_terminate_backend(%s, 60000)", (opened.info.backend_pid,))
+        return opened
+
+    def ask() -> Row:
+        row = asked()
+        lost.enter_context(patch.object(source, "_reading", reading_that_is_lost))
+        return row
+
+    with ExitStack() as lost, patch.object(source, "_ask", ask):
+        figures = source.read()
+    assert figures.database is not None
+    assert figures.journal is not None
+    assert figures.journal.records is None
+    assert health.faults(figures) == []
+    again = source.read()
+    source.close()
+    assert again.journal is not None
+    assert again.journal.records == 3
 
 
 def test_nothing_known_is_a_fault_of_the_database() -> None:

@@ -6,8 +6,9 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -20,15 +21,19 @@ from support.servers import Server, programs_of_the_release
 from support.shipping import append, ship
 
 from radmeter.jobs import runner
-from radmeter.metrics.figures import Source
-from radmeter.metrics.prometheus import METRICS, Exposition, of_host
+from radmeter.metrics.catalog import METRICS, OF_HOST
+from radmeter.metrics.exposition import Exposition
+from radmeter.metrics.figures import Figures, Source
+from radmeter.metrics.statement import STATEMENTS
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.writer import JournalWriter
 
 ROUTER, OTHER = "02-00-00-00-00-01", "02-00-00-00-00-02"
-SCRAPES = 6
+# In the first turns Alice uses up her quota.
+SCRAPES, TURNS = 6, 9
 SECONDS = 120.0
 RULES = yaml.safe_load((DEPLOY / "prometheus" / "radmeter.rules.yml").read_text())["groups"][0]["rules"]
+TWICE = "prometheus_target_scrapes_sample_duplicate_timestamp_total"
 # What is 0 although all else happens: nothing is wrong with this host, and no shipper runs.
 WELL = {
     "radmeter_clock_skew_seconds",
@@ -66,19 +71,42 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         journal = directory / "journal"
         prepare(database, journal)
         writer = stack.enter_context(closing(JournalWriter(journal, sync="interval")))
-        source = Source(database, journal=journal, routers=1, backups=True, cached_seconds=0.2)
+        source = Source(database, journal=journal, routers=1, backups=True, cached_seconds=0)
         stack.callback(source.close)
-        source.read()
-        figures = stack.enter_context(served(Exposition(source.read)))
-        hosts = stack.enter_context(served(Exposition(source.read, metrics=of_host(), process=False)))
+        # Not read by the scrapes: these have half a second, and what one does not get in time is gone.
+        latest = [source.read()]
+        stack.enter_context(reading_on(source, latest))
+        figures = stack.enter_context(served(Exposition(lambda: latest[-1])))
+        hosts = stack.enter_context(served(Exposition(lambda: latest[-1], metrics=OF_HOST, process=False)))
         found = stack.enter_context(running(directory, figures, hosts))
         deadline = time.monotonic() + SECONDS
-        turn = 0
-        while (scrapes(found) < SCRAPES) and time.monotonic() < deadline:
+        turn, enough = 0, SCRAPES
+        while (turn < TURNS or scrapes(found) < enough) and time.monotonic() < deadline:
             turn += 1
+            if turn == TURNS:  # what has happened by now is to be seen
+                enough = max(SCRAPES, scrapes(found) + 2)
             go_on(database, turn)
             append(writer, range(turn, turn + 1))
+        found.database = database
         yield found
+
+
+@contextmanager
+def reading_on(source: Source, latest: list[Figures]) -> Iterator[None]:
+    """Read the figures again and again; the latest are the last."""
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.wait(0.2):
+            latest[:] = [source.read()]
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def scrapes(prometheus: Prometheus) -> int:
@@ -123,6 +151,11 @@ def prepare(database: str, journal: Path) -> None:
             """INSERT INTO radmeter.journal_incident (kind, node, detail, records, role)
                VALUES ('missing', 'radius1', 'a segment is missing', 7, 'postgres')""",
             "SELECT pg_switch_wal()",
+            # Two roles have each a row of one statement.
+            "SELECT 4711 AS once",
+            "SET ROLE radmeter_reader",
+            "SELECT 4711 AS once",
+            "RESET ROLE",
         ):
             connection.execute(statement.encode())
     stop = threading.Event()
@@ -150,9 +183,25 @@ def prepare(database: str, journal: Path) -> None:
             """INSERT INTO radmeter.webhook (url, events, secret)
                VALUES ('https://example.org/', ARRAY['quota.over'], 'sealed')""",
             "UPDATE public.user_quota_usage SET bytes_in = bytes_in + 1",
+            """INSERT INTO radmeter.router_watch (router_id, phase, since, due_at)
+               SELECT id, 'firing', now(), now() FROM public.routers WHERE name = 'gate'
+               ON CONFLICT (router_id) DO UPDATE SET phase = 'firing'""",
+            "UPDATE radmeter.alert_state SET ticked_at = now()",
+            """INSERT INTO radmeter.alerts (rule, kind, severity, site, began_at, fired_at)
+               VALUES ('site-down', 'site_down', 'critical', 'north', now(), now())""",
+            """INSERT INTO radmeter.alert_mail (recipients, state, created_at, ended_at)
+               VALUES ('{noc@example.org}', 'waiting', now() - interval '1 minute', NULL),
+                      ('{noc@example.org}', 'dead', now(), now())""",
         ):
             connection.execute(statement.encode())
     assert radmeter(database, "verify").exit_code == 1
+
+
+def statements(database: str) -> list[tuple[str, str, int]]:
+    """Return the id, the text and the calls of all statements, as a reading has the slowest of them."""
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(STATEMENTS.format(schema="public").encode(), {"statements": 10_000})
+        return [(id_, text, int(calls)) for id_, text, calls, _ in rows]
 
 
 def go_on(database: str, turn: int) -> None:
@@ -183,6 +232,8 @@ def go_on(database: str, turn: int) -> None:
         )
         # Alice is over her quota by now.
         connection.execute("SELECT FROM radmeter.authorize(%s, '', '', '', '', '')", (b"alice".hex(),))
+        # The jobs do not run, so nobody looks at her.
+        connection.execute("UPDATE radmeter.quota_account SET due_at = now() - interval '1 minute'")
         connection.execute(
             """INSERT INTO radmeter.disconnect_queue
                    (radacctid, username, act, reason, state, sent_at, answered_at, ended_at)
@@ -255,6 +306,15 @@ def test_counters_grow_by_what_happened(prometheus: Prometheus) -> None:
     (rejected,) = prometheus.query('radmeter_rejected_packets_total{reason="status"}')
     (by_node,) = prometheus.query('radmeter_node_rejected_packets_total{node="radius2"}')
     assert float(rejected["value"][1]) == float(by_node["value"][1]) > 0
+
+
+def test_no_sample_comes_twice(prometheus: Prometheus) -> None:
+    with urlopen(f"http://{prometheus.address}/metrics", timeout=30) as got:
+        (line,) = (each for each in got.read().decode().splitlines() if each.startswith(f"{TWICE} "))
+    assert line == f"{TWICE} 0"
+    found = statements(prometheus.database)
+    assert len({id_ for id_, _, _ in found}) == len(found)
+    assert [calls for _, text, calls in found if text.endswith(" AS once")] == [2]
 
 
 def test_the_target_is_well(prometheus: Prometheus) -> None:

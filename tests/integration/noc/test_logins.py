@@ -1,13 +1,14 @@
 """Who may see and do what on the pages: keys, cookies, forms, and the operator's proxy."""
 
 import re
+import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from support.http_server import HttpServer, Response, serving
+from support.http_server import HttpServer, Response, add_key, serving
 from support.processes import until
 from support.servers import Connection
 from support.shipping import fill, ship
@@ -105,6 +106,61 @@ def test_a_revoked_key_ends_its_logins(pages: HttpServer, keys: Mapping[str, str
     until("the login has ended", lambda: visitor.get("/").status == 303, 20)
 
 
+def test_a_login_that_was_ended_holds_for_nobody_who_has_its_cookie(
+    pages: HttpServer, keys: Mapping[str, str], pages_dsn: str, tmp_path: Path
+) -> None:
+    """Neither here nor at another server with the same key file. Other logins of the key go on."""
+    copy, other = Visitor(pages), Visitor(pages)
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    other.log_in(keys["noc"])
+    copy.cookies = dict(visitor.cookies)
+    assert copy.get("/").status == 200
+    second = tmp_path / "second"
+    shutil.copytree(tmp_path / "http", second / "http")
+    with serving(pages_dsn, second) as server:
+        elsewhere = Visitor(server)
+        elsewhere.cookies = dict(visitor.cookies)
+        assert elsewhere.get("/").status == 200
+        assert visitor.post("/logout", {"csrf": visitor.token()}).status == 303
+        assert copy.get("/").status == 303
+        until("it has ended there, too", lambda: elsewhere.get("/").status == 303, 20)
+    assert other.get("/").status == 200
+    assert copy.log_in(keys["noc"]).status == 303
+    assert copy.get("/").status == 200
+
+
+def test_pages_have_a_rate(pages: HttpServer, scene: Connection) -> None:
+    """That of the key, four times: a page has parts."""
+    visitor = Visitor(pages)
+    visitor.log_in(add_key(scene, "slow", "reader", rate="3/h"))
+    paths = ("/", "/routers", "/noc/history", "/alerts", "/noc/parts/sites", "/sites")
+    answers = [visitor.get(path) for path in (*paths, *paths, *paths)]
+    assert [each.status for each in answers[:12]] == [200] * 12
+    assert {each.status for each in answers[12:]} == {429}
+    assert b"too many pages" in answers[12].body
+    assert answers[12].headers["content-type"].startswith("text/html")
+    assert int(answers[12].headers["retry-after"]) >= 1
+    assert visitor.post("/preferences", {"csrf": "x"}).status == 429
+    assert pages.request("GET", "/healthz").status == 200
+
+
+def test_the_log_says_whose_page_and_action_it_was(pages: HttpServer, keys: Mapping[str, str]) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["noc"])
+    token = visitor.token()
+    assert visitor.post("/alerts/1/acknowledge", {"csrf": token}).status == 303
+    assert visitor.get("/noc/history").status == 200
+    assert visitor.post("/preferences", {"csrf": token, "zone": "UTC"}).status == 303
+    metrics = pages.request(
+        "GET", "/metrics", keys["reader"], headers={"X-Forwarded-For": "203.0.113.9"}
+    ).status
+    assert metrics == 200
+    wanted = ("POST /alerts/1/acknowledge 303", "GET /noc/history 200", "POST /preferences 303")
+    lines = (*(f"key=noc {each}" for each in wanted), "key=reader GET /metrics 200")
+    until("all of them are in the log", lambda: all(line in pages.text() for line in lines), 20)
+
+
 def test_a_form_of_another_site_or_without_its_token_does_nothing(
     pages: HttpServer, keys: Mapping[str, str], scene: Connection
 ) -> None:
@@ -180,6 +236,8 @@ def test_a_login_leads_to_no_other_site(pages: HttpServer, keys: Mapping[str, st
 def test_whom_the_proxy_names_needs_no_key(pages_dsn: str, tmp_path: Path, scene: Connection) -> None:
     proxied = {"RADMETER_HTTP_PROXIES": "127.0.0.1/32", "RADMETER_HTTP_PROXY_ROLE": "noc"}
     with serving(pages_dsn, tmp_path, **proxied) as server:
+        # So does everybody who may log in to this machine.
+        assert "every program and user of this machine may name itself" in server.text()
         visitor = Visitor(server, X_Forwarded_User="alice", X_Forwarded_Proto="https")
         answer = visitor.get("/")
         assert answer.status == 200
@@ -204,6 +262,7 @@ def test_nobody_else_names_a_user(pages_dsn: str, tmp_path: Path) -> None:
         {"RADMETER_HTTP_PROXIES": "127.0.0.1/32"},
     ):
         with serving(pages_dsn, tmp_path, **settings) as server:
+            assert "may name itself" not in server.text()
             assert Visitor(server, X_Forwarded_User="alice").get("/").status == 303, settings
 
 
@@ -292,7 +351,7 @@ def test_open_alerts_begin_with_the_gravest_and_go_on(
             seen += re.findall(r'<span class="badge (\w+)">\w+</span> <strong>(.*?)</strong>', body)
             following = re.search(r'rel="next" href="([^"]+)"', body)
             path = following[1].replace("&amp;", "&") if following else ""
-        assert len(seen) == len(set(seen)) == 124
+        assert len(seen) == len(set(seen)) == 127
         ranks = [("critical", "warning", "info").index(each[0]) for each in seen]
         assert (ranks == sorted(ranks)) == (first == "/alerts")
 
@@ -378,8 +437,8 @@ def test_many_statements_at_once_hold_few_connections(
             assert row is not None
             most = max(most, int(row[0]))
     assert {each.result().status for each in asked} == {404, 503}
-    # Both pools, the figures, doctor, this test, and two statements.
-    assert most <= 8 + 2 + 3 + 2
+    # The three pools, the figures, doctor, this test, and two statements.
+    assert most <= 8 + 2 + 2 + 3 + 2
     assert "Traceback" not in pages.text()
 
 
@@ -391,7 +450,7 @@ def test_the_journal_of_the_host_is_in_the_page_of_the_pipeline(
         visitor = Visitor(server)
         visitor.log_in(keys["reader"])
         page = visitor.get("/pipeline").body.decode()
-        assert "3 records to be shipped" in page
+        assert re.search(r"3 records to be shipped, .* on disk", page)
         assert "nothing ships it" in page
         assert b"\nradmeter_journal_records 3.0" in server.request("GET", "/metrics").body
         ship(tmp_path / "journal", database)

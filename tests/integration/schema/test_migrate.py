@@ -244,6 +244,39 @@ def test_what_a_backfill_had_found_in_the_old_buckets_is_where_it_will_be_moved_
         assert astray == []
 
 
+def test_answers_to_writes_with_a_rotated_key_are_those_of_its_family(empty: str) -> None:
+    """A key that was rotated twice before there were families, and one that took the name of one that was revoked."""
+    at_revision(empty, "0032")
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute(
+            """INSERT INTO radmeter.api_keys (id, name, role, secret_sha256, created_at, rotated_at, revoked_at)
+               VALUES ('first000', 'portal', 'noc', sha256('1'), now() - interval '9 h', now() - interval '5 h', NULL),
+                      ('second00', 'portal', 'noc', sha256('2'), now() - interval '5 h', now() - interval '3 h', NULL),
+                      ('third000', 'portal', 'noc', sha256('3'), now() - interval '3 h', NULL, NULL),
+                      ('revoked0', 'wall', 'noc', sha256('4'), now() - interval '2 h', NULL, now() - interval '1 h'),
+                      ('another0', 'wall', 'noc', sha256('5'), now() - interval '1 h', NULL, NULL)"""
+        )
+        connection.execute(
+            """INSERT INTO radmeter.api_requests
+                   (key_id, idempotency_key, request, body_sha256, started_at, finished_at, status, body)
+               SELECT key, once, 'POST /x', sha256(''), now() - age * interval '1 h',
+                      CASE WHEN answer IS NOT NULL THEN now() END, 201, answer
+               FROM (VALUES ('first000', 'a', 4, 'of the first'::bytea), ('second00', 'b', 3, 'of the second'),
+                            ('third000', 'b', 2, 'doubled'), ('first000', 'c', 3, NULL), ('third000', 'c', 2, 'done'),
+                            ('second00', 'd', 2, NULL), ('revoked0', 'a', 1, 'of the wall'))
+                    AS were (key, once, age, answer)"""
+        )
+        assert radmeter(empty, "migrate", "up", "--yes").exit_code == 0
+        begun = "SELECT state, body FROM radmeter.begin_request(%s, %s, 'POST /x', sha256(''))"
+        for key in ("first000", "second00", "third000"):
+            for once, answer in (("a", b"of the first"), ("b", b"of the second"), ("c", b"done")):
+                assert connection.execute(begun.encode(), (key, once)).fetchone() == ("done", answer), once
+        # One that was cut off may be begun again, once.
+        assert connection.execute(begun.encode(), ("third000", "d")).fetchone() == ("new", None)
+        assert connection.execute(begun.encode(), ("second00", "d")).fetchone() == ("running", None)
+        assert connection.execute(begun.encode(), ("another0", "a")).fetchone() == ("new", None)
+
+
 def test_a_lock_that_lets_others_write_is_short_however_large_the_table(empty: str) -> None:
     at_revision(empty, "0006")
     with psycopg.connect(empty) as connection:

@@ -265,6 +265,8 @@ TAKES_TEXT = {
         "SELECT radmeter.begin_request(%(text)s, %(text)s, %(text)s, sha256('x'))",
         "SELECT radmeter.end_request(%(text)s, %(text)s, now(), 200, '')",
         "SELECT radmeter.end_request(%(text)s, %(text)s, now(), NULL, NULL)",
+        "SELECT radmeter.end_login(%(text)s, now())",
+        "SELECT radmeter.login_ended(%(text)s)",
     ),
     "radmeter_login": (
         "SELECT count(*) FROM radmeter.authorize(%(text)s, %(text)s, %(text)s, %(text)s, %(text)s, %(text)s)",
@@ -275,6 +277,8 @@ TAKES_TEXT = {
         "SELECT public.get_user_total_usage(%(text)s, '-infinity')",
         "SELECT radmeter.user_period_start(%(text)s, now())",
         "SELECT radmeter.setting_value(%(text)s)",
+        "SELECT radmeter.alert_subject(NULL, %(text)s)",
+        "SELECT radmeter.is_muted(%(text)s, 1, %(text)s, %(text)s, NULL, 1, %(text)s, %(text)s)",
         "SELECT radmeter.muted_until(%(text)s, 1, %(text)s, %(text)s, now())",
         "SELECT radmeter.period_start(%(text)s, 99::smallint, 'infinity', '-infinity')",
         "SELECT radmeter.anchor_day(%(text)s, 0::smallint, 'infinity')",

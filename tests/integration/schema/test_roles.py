@@ -26,6 +26,8 @@ READERS = {
     "erasures",
     "get_user_total_usage",
     "lagging_nodes",
+    "alert_subject",
+    "is_muted",
     "muted_until",
     "limits",
     "login_settings",
@@ -40,6 +42,7 @@ READERS = {
     "sessions_complete_from",
     "setting_value",
     "stale_after",
+    "stale_sessions",
     "user_days",
     "user_differences",
     "user_parts",
@@ -168,7 +171,6 @@ OWNERS = {
     "note_expired",
     "observe_intervals",
     "old_segments",
-    "stale_sessions",
     "take_lease",
     "apply_due_quotas",
     "apply_assignments",
@@ -373,7 +375,7 @@ READERS |= {
 NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
 NOCS |= {"add_key", "revoke_key", "rotate_key"}
 # `radmeter serve`, before it becomes another role
-SERVES = {"begin_request", "end_request", "find_key", "note_keys_used"}
+SERVES = {"begin_request", "end_login", "end_request", "find_key", "login_ended", "note_keys_used"}
 PARTS |= {"count_number", "draw_numbers", "number_text"}
 PARTS |= {
     "guard_credit_lines",

@@ -78,7 +78,11 @@ kind = "router_silent"
             '[[rule]]\nname = "a"\nkind = "quota"\n[[rule]]\nkind = "quota"\nname = "a"',
             "line 6: there are two rules 'a': give this one another name",
         ),
-        ('[[rule]]\nname = "a"\nkind = "quota"\nmail = true\n', None),
+        (
+            '[[rule]]\nname = "a"\nkind = "quota"\nmail = true\n',
+            "line 4: there is no mail server: write a table [mail]",
+        ),
+        ('[[rule]]\nname = "a"\nkind = "quota"\nmail = false\n', None),
         (
             '[[rule]]\nname = "a"\nkind = "quota"\nmail = ["noc@example.org"]\n',
             "line 4: there is no mail server: write a table [mail]",

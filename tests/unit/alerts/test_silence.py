@@ -76,13 +76,28 @@ def test_one_packet_alone_does_not_bring_it_back() -> None:
     assert told == [(180, "fired"), (490, "resolved")]
 
 
-def test_an_arrival_of_the_future_counts_when_it_is_first_seen() -> None:
-    watch, _ = judge(watched(), Heard(open_sessions=1, arrived_at=at(10_000), interim=60), RULE, at(0), at(0))
+def test_an_arrival_of_the_future_holds_for_five_minutes_at_most() -> None:
+    heard = Heard(open_sessions=1, arrived_at=at(10_000), interim=60)
+    watch, _ = judge(watched(), heard, RULE, at(0), at(0))
     assert watch.heard_at == at(0)
-    watch, event = judge(
-        watch, Heard(open_sessions=1, arrived_at=at(10_000), interim=60), RULE, at(180), at(180)
-    )
-    assert event == "fired"
+    watch, event = judge(watch, heard, RULE, at(479), at(479))
+    assert event is None
+    assert judge(watch, heard, RULE, at(480), at(480))[1] == "fired"
+
+
+def test_a_clock_that_was_ahead_and_is_set_right_silences_nobody() -> None:
+    """A session keeps its latest arrival: until that time is reached, its packets are not seen."""
+    watch, told = watched(), []
+    for now in range(0, 1200):
+        # Ahead by 4 minutes until 100, and an interim each minute.
+        sent = now - now % 60
+        arrived = max(at(60 + 240), at(sent)) if now >= 60 else at(sent + 240)
+        if watch.due_at <= at(now):
+            heard = Heard(open_sessions=1, arrived_at=arrived, interim=60)
+            watch, event = judge(watch, heard, RULE, at(now), at(now))
+            told.append(event)
+            assert decide([(watch, 3.0)], at(now)).verdict == "up"
+    assert set(told) == {None}
 
 
 def test_while_a_shipper_is_behind_it_is_judged_as_of_what_that_has_reached() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, cast
 
-from radmeter.api.hub import KEPT_EVENTS, WAITING_EVENTS, Hub, Listener
+from radmeter.api.hub import KEPT_EVENTS, KEPT_SECONDS, WAITING_EVENTS, Hub, Listener
 
 
 def hub() -> Hub:
@@ -46,7 +46,26 @@ def test_a_slow_listener_loses_what_waits_and_is_told() -> None:
             assert listener.dropped
             assert len(await listener.take(0)) == 3
         assert one.listeners == 0
-        await one.close()
+
+    asyncio.run(listened())
+
+
+def test_figures_are_kept_for_charts_for_some_minutes() -> None:
+    one = hub()
+    for at in (0, 10, KEPT_SECONDS + 5):
+        one.keep({"at": at})
+    assert [each["at"] for each in one.history] == [10, KEPT_SECONDS + 5]
+
+
+def test_a_clock_that_was_set_back_begins_the_history_anew_and_is_told() -> None:
+    async def listened() -> None:
+        one = hub()
+        async with one.listening() as listener:
+            one.keep({"at": 7200})
+            assert await listener.take(0) == []
+            one.keep({"at": 3600})
+            assert [each.name for each in await listener.take(0)] == ["resync"]
+        assert [each["at"] for each in one.history] == [3600]
 
     asyncio.run(listened())
 

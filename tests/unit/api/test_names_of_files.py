@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from radmeter.api.dispatch import _download
+from radmeter.api.outgoing import download
 from radmeter.billing.statements.files import file_name
 
 
@@ -19,4 +19,4 @@ from radmeter.billing.statements.files import file_name
 )
 def test_a_file_has_the_name_of_whom_it_is_for(whose: str, given: str) -> None:
     name = f"{file_name(date(2026, 1, 1), whose, 'invoice7')}.pdf"
-    assert _download(name, "application/pdf")["content-disposition"] == f"attachment; {given}"
+    assert download(name, "application/pdf")["content-disposition"] == f"attachment; {given}"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from radmeter.cli.main import COMMANDS
-from radmeter.metrics.prometheus import METRICS
+from radmeter.metrics.catalog import METRICS
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 RULES = yaml.safe_load((DEPLOY / "prometheus" / "radmeter.rules.yml").read_text())["groups"][0]["rules"]

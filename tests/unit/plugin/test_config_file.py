@@ -160,3 +160,12 @@ def test_a_file_that_cannot_be_read_is_an_error_with_what_names_it(tmp_path: Pat
     (tmp_path / "bytes").write_bytes(b"dsn = '\xff'")
     with pytest.raises(ConfigurationError, match="is not UTF-8"):
         config_file.in_force(str(tmp_path / "bytes"), {})
+
+
+def test_a_log_says_where_settings_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config_file.described(Path("/srv/radmeter.toml")) == "configuration /srv/radmeter.toml"
+    monkeypatch.delenv("RADMETER_CONFIG", raising=False)
+    assert config_file.described(None) == "no configuration file"
+    # As `radmeter up` starts programs: it has read the file.
+    monkeypatch.setenv("RADMETER_CONFIG", "/dev/null")
+    assert config_file.described(None) == "settings from the environment alone"

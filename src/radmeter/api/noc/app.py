@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import mimetypes
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,12 +26,11 @@ from radmeter.api.encoding import takes_gzip
 from radmeter.api.hub import Hub
 from radmeter.api.noc import host
 from radmeter.api.noc.examining import Examiner
-from radmeter.api.noc.host_journal import HostJournal
-from radmeter.api.noc.logins import PAGE_RATE, PAGE_RATE_SECONDS, Logins, Visit
+from radmeter.api.noc.logins import Logins, Visit
 from radmeter.api.noc.page import (
     HEADERS,
     THEMES,
-    Page,
+    Frame,
     home,
     own_path,
     packed,
@@ -42,10 +42,12 @@ from radmeter.api.noc.templating import STATIC, static_path, zone
 from radmeter.api.noc.views import Views
 from radmeter.api.pools import Pools
 from radmeter.api.problems import MEDIA_TYPE, Problem, bad_request, not_found, unavailable
-from radmeter.api.reads import alerts
+from radmeter.api.reads import alerts, requesting
 from radmeter.api.route import OPERATORS
+from radmeter.api.shares import Shares
 from radmeter.api.transactions import transaction
 from radmeter.config import Settings
+from radmeter.metrics.figures import Figures
 
 TENANT = frozenset({"tenant"})
 LARGEST_FORM = 16 << 10
@@ -62,8 +64,8 @@ PARTS = {
 }
 # A number of an address: what fits into the database's bigint, and a digit more.
 NUMBER_DIGITS = 20
-# Statements that are made at once, and those that wait for it.
-STATEMENTS_AT_ONCE, STATEMENTS_WAITING = 2, 20
+# Statements that are made at once; those of a tenant that wait for it, and how long.
+STATEMENTS_AT_ONCE, STATEMENTS_WAITING, STATEMENT_SECONDS = 2, 20, 60.0
 
 
 class _Number(Convertor[int]):
@@ -80,7 +82,16 @@ class _Number(Convertor[int]):
 
 register_url_convertor("number", _Number())
 
-Done = Callable[[Request, ApiConnection, Mapping[str, str]], Awaitable[str]]
+# Returns the page that is shown then, if the form names none, and the word for what was done (`page.SAID`).
+Done = Callable[[Request, ApiConnection, Mapping[str, str]], Awaitable[tuple[str, str]]]
+
+
+class Refused(Exception):
+    """A page is not even begun."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 class Pages:
@@ -101,15 +112,17 @@ class Pages:
         examiner: Examiner,
         key: bytes,
         read_dsn: str,
+        figures: Callable[[], Figures],
     ) -> None:
         self._pools = pools
         self._access = access
         self._hub = hub
         self._read_dsn = read_dsn
         self._statements = asyncio.Semaphore(STATEMENTS_AT_ONCE)
-        self._waiting = 0
-        self._views = Views(pools, hub, examiner, HostJournal(read_dsn, settings.journal), key)
-        self.logins = Logins(settings, access, key)
+        self._one_each = Shares(1, STATEMENT_SECONDS)
+        self._waiting: Counter[str] = Counter()
+        self._views = Views(pools, hub, examiner, figures, key)
+        self.logins = Logins(settings, pools, access, key)
 
     def routes(self) -> list[BaseRoute]:
         """Return the addresses."""
@@ -155,14 +168,7 @@ class Pages:
             Route("/login", self._log_in, methods=["GET", "POST"]),
             Route("/logout", self._log_out, methods=["POST"]),
             Route("/preferences", self._prefer, methods=["POST"]),
-            Route(
-                "/alerts/{id:number}/acknowledge", self._write(_acknowledge, "acknowledged"), methods=["POST"]
-            ),
-            Route("/alerts/{id:number}/mute", self._write(_mute, "muted"), methods=["POST"]),
-            Route("/routers/{id:number}/claim", self._write(_claim, "claimed"), methods=["POST"]),
-            Route(
-                "/sessions/{id:number}/disconnect", self._write(_disconnect, "disconnect"), methods=["POST"]
-            ),
+            *(Route(path, self._write(do), methods=["POST"]) for path, do in _ACTIONS.items()),
             Route("/static/{version}/{name:path}", _static),
         ]
 
@@ -185,8 +191,6 @@ class Pages:
                     if request.url.path == "/" and visit.caller.role == "tenant":
                         return RedirectResponse("/site", 303, HEADERS)
                     raise _not_for(visit.caller)
-                self._take(visit.caller)
-                request.state.key = visit.caller.name
                 values = await read(request, visit.caller)
                 if name.startswith("parts/") and "/parts/" in request.url.path:
                     values = {PARTS[request.url.path.rpartition("/")[2]]: values, "full": False}
@@ -210,7 +214,7 @@ class Pages:
             self._pools, caller, int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
         )
 
-    async def _begin(self, request: Request) -> tuple[Visit, Page]:
+    async def _begin(self, request: Request) -> tuple[Visit, Frame]:
         visit = Visit(number="", is_new=True, caller=None)
         try:
             visit = await self.logins.visit(request)
@@ -218,7 +222,14 @@ class Pages:
         except Problem as problem:
             # The database is away: a page says so.
             raise HTTPException(problem.status, problem.detail) from problem
-        return visit, page_of(request, self.logins, visit, default)
+        page = page_of(request, self.logins, visit, default)
+        if visit.caller is not None:
+            request.state.key = visit.caller.name
+        try:
+            self.logins.take(request, visit.caller)
+        except Problem as problem:
+            raise Refused(problem_page(page, problem)) from None
+        return visit, page
 
     def _to_login(self, request: Request, visit: Visit) -> Response:
         if "hx-request" in request.headers:
@@ -226,16 +237,6 @@ class Pages:
             return Response("", 401, HEADERS)
         back = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
         return RedirectResponse(f"/login?{urlencode({'back': back})}", 303, HEADERS)
-
-    def _take(self, caller: Caller) -> None:
-        decision = self._access.rates.take(f"page {caller.key_id}", PAGE_RATE, PAGE_RATE_SECONDS)
-        if not decision.allowed:
-            raise Problem(
-                429,
-                "rate-limited",
-                "too many pages were asked for with this login",
-                {"retry-after": str(max(1, decision.seconds))},
-            )
 
     async def _log_in(self, request: Request) -> Response:
         visit, page = await self._begin(request)
@@ -266,7 +267,11 @@ class Pages:
             self.logins.check_form(request, visit, await _form(request))
         except Problem as problem:
             return problem_page(page, problem)
-        answer = RedirectResponse("/login", 303, HEADERS)
+        answer: Response = RedirectResponse("/login", 303, HEADERS)
+        try:
+            await self.logins.end(request)
+        except Problem as problem:
+            answer = problem_page(page, problem)
         self.logins.forget(request, answer)
         return answer
 
@@ -301,7 +306,6 @@ class Pages:
                 raise _not_for(visit.caller)
             if kind not in host.MEDIA_TYPES:
                 raise not_found()
-            self._take(visit.caller)
             content, name, media_type = await self._made(visit.caller, month, kind)
         except Problem as problem:
             return problem_page(page, problem)
@@ -310,17 +314,19 @@ class Pages:
         return Response(content, 200, {**HEADERS, "content-disposition": disposition}, media_type)
 
     async def _made(self, caller: Caller, month: str, kind: str) -> tuple[bytes, str, str]:
-        """Make a statement. Few at once: each has a connection of its own, and takes a processor."""
-        if self._waiting >= STATEMENTS_WAITING:
+        """Make a statement. Few at once, one of a tenant: each has its own connection, and takes a processor."""
+        if self._waiting[caller.share] >= STATEMENTS_WAITING:
             raise unavailable("too many statements are asked for at once: try again", 5)
-        self._waiting += 1
+        self._waiting[caller.share] += 1
         try:
-            async with self._statements:
+            async with self._one_each.one(caller.share), self._statements:
                 return await run_in_threadpool(host.statement, self._read_dsn, caller, month, kind)
         finally:
-            self._waiting -= 1
+            self._waiting[caller.share] -= 1
+            if not self._waiting[caller.share]:
+                del self._waiting[caller.share]
 
-    def _write(self, do: Done, said: str) -> Callable[[Request], Awaitable[Response]]:
+    def _write(self, do: Done) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers a form: it does what it says as the role of who looks, and shows the page again."""
 
         async def answer(request: Request) -> Response:
@@ -336,9 +342,8 @@ class Pages:
                         "forbidden",
                         f"this is for keys of the role noc; this key has {visit.caller.role}",
                     )
-                self._take(visit.caller)
                 async with transaction(self._pools, visit.caller, writes=True) as connection:
-                    default = await do(request, connection, form)
+                    default, said = await do(request, connection, form)
             except Problem as problem:
                 return problem_page(page, problem)
             back = own_path(form.get("back", "")) if form.get("back") else default
@@ -347,48 +352,56 @@ class Pages:
         return answer
 
 
-async def _acknowledge(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
-    await connection.execute("SELECT radmeter.ack_alert(%s, %s)", (_id(request), form.get("note") or None))
-    return "/alerts"
+async def _acknowledge(
+    request: Request, connection: ApiConnection, form: Mapping[str, str]
+) -> tuple[str, str]:
+    await alerts.acknowledge(connection, _id(request), form.get("note") or None)
+    return "/alerts", "acknowledged"
 
 
-async def _mute(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
+async def _mute(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> tuple[str, str]:
     hours = form.get("hours", "")
     if not (hours.isascii() and hours.isdigit() and 0 < int(hours[:6]) <= YEAR_HOURS):
         raise bad_request("a mute takes 1 hour to a year")
     found = await alerts.alert(connection, _id(request))
     if found is None:
         raise not_found("there is no such alert")
-    until = datetime.now(UTC) + timedelta(hours=int(hours))
-    await connection.execute(
-        "SELECT radmeter.mute_alerts(%s, %s, %s, %s, %s, %s)",
-        (
-            found["rule"],
-            found["router_id"],
-            None if found["router_id"] else found["site"],
-            found["username"],
-            until,
-            None,
-        ),
-    )
-    return "/alerts"
+    await alerts.mute(connection, found, datetime.now(UTC) + timedelta(hours=int(hours)))
+    return "/alerts", "muted"
 
 
-async def _claim(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
+async def _unmute(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> tuple[str, str]:
+    await alerts.unmute(connection, _id(request))
+    return "/alerts", "unmuted"
+
+
+async def _claim(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> tuple[str, str]:
     name = form.get("name", "").strip()
     if not name or len(name) > 253:
         raise bad_request("give the router a name of 1 to 253 characters")
     await connection.execute(
         "SELECT radmeter.claim_router(%s, %s, NULL, NULL, NULL, NULL)", (_id(request), name)
     )
-    return f"/routers/{_id(request)}"
+    return f"/routers/{_id(request)}", "claimed"
 
 
-async def _disconnect(request: Request, connection: ApiConnection, form: Mapping[str, str]) -> str:
+async def _disconnect(
+    request: Request, connection: ApiConnection, form: Mapping[str, str]
+) -> tuple[str, str]:
     await connection.execute(
         "SELECT radmeter.request_disconnect(NULL, %s, %s)", (_id(request), "by the page of the NOC")
     )
-    return "/sessions"
+    why = await requesting.obstacle(connection, _id(request))
+    return "/sessions", "disconnect" if why is None else f"disconnect-{why}"
+
+
+_ACTIONS: Mapping[str, Done] = {
+    "/alerts/{id:number}/acknowledge": _acknowledge,
+    "/alerts/{id:number}/mute": _mute,
+    "/mutes/{id:number}/unmute": _unmute,
+    "/routers/{id:number}/claim": _claim,
+    "/sessions/{id:number}/disconnect": _disconnect,
+}
 
 
 async def _static(request: Request) -> Response:

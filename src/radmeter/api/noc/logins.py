@@ -11,7 +11,9 @@ import binascii
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -19,6 +21,8 @@ from starlette.responses import Response
 
 from radmeter.api.access import Access
 from radmeter.api.callers import Caller
+from radmeter.api.noc.ended import EndedLogins
+from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
 from radmeter.api.signing import Signer
 from radmeter.config import Settings
@@ -28,10 +32,20 @@ LOGIN_SECONDS = 30 * 86_400
 VISIT, LOGIN = "radmeter-visit", "radmeter-login"
 SIGNATURE_BYTES = 32
 LONGEST_NAME = 100
-# Pages ask for their parts again and again, so they have a rate of their own.
-PAGE_RATE, PAGE_RATE_SECONDS = 1200, 60
+# Pages ask for their parts again and again: of them a key may have so many times its rate.
+PAGES_PER_REQUEST = 4
+# What an address may ask for without a login.
+STRANGERS_RATE, STRANGERS_SECONDS = 300, 60
 # The key_id of who was found by a proxy. No key has a blank in its id.
 BY_PROXY = "proxy "
+
+
+class _Login(NamedTuple):
+    """What the cookie of a login says: the key, until when it holds, and its own number."""
+
+    key_id: str
+    until: int
+    number: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +66,16 @@ class Logins:
     """Finds out who looks, and keeps it in cookies."""
 
     def __init__(
-        self, settings: Settings, access: Access, key: bytes, now: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        pools: Pools,
+        access: Access,
+        key: bytes,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._access = access
+        self._ended = EndedLogins(pools)
         self._now = now
         self._logins = Signer(key, "login")
         self._forms = Signer(key, "form")
@@ -71,10 +91,29 @@ class Logins:
         return Visit(number=number, is_new=is_new, caller=caller)
 
     async def again(self, caller: Caller) -> Caller:
-        """Return the caller as it is now. Raises Problem with 401 if the key does not hold any more."""
+        """Return the caller as it is now. Raises Problem with 401 if the key or the login does not hold any more."""
         if caller.key_id.startswith(BY_PROXY):
             return caller
-        return await self._access.holder(caller.key_id)
+        if caller.login is not None and await self._ended.has(caller.login):
+            raise Problem(401, "unauthorized", "this login was ended")
+        return replace(await self._access.holder(caller.key_id), login=caller.login)
+
+    def take(self, request: Request, caller: Caller | None) -> None:
+        """Take a page of the rate of who looks. Raises Problem: 429, there were too many."""
+        if caller is None:
+            whose = f"page of {self._access.network(self._access.address(request.scope))}"
+            decision = self._access.rates.take(whose, STRANGERS_RATE, STRANGERS_SECONDS)
+        else:
+            decision = self._access.rates.take(
+                f"page {caller.key_id}", PAGES_PER_REQUEST * caller.rate_count, caller.rate_seconds
+            )
+        if not decision.allowed:
+            raise Problem(
+                429,
+                "rate-limited",
+                "too many pages were asked for" + (" with this login" if caller else " from this address"),
+                {"retry-after": str(max(1, decision.seconds))},
+            )
 
     async def log_in(self, request: Request, text: str) -> Caller:
         """Return who has a key. Raises Problem if it does not hold, or if the address has tried too many."""
@@ -85,9 +124,15 @@ class Logins:
         until = int(self._now() + LOGIN_SECONDS)
         if caller.expires_at is not None:
             until = min(until, int(caller.expires_at.timestamp()))
-        payload = f"{caller.key_id} {until}".encode()
+        payload = f"{caller.key_id} {until} {secrets.token_hex(16)}".encode()
         value = base64.urlsafe_b64encode(self._logins.sign(payload) + payload).decode()
         self._set(request, response, LOGIN, value, until - int(self._now()))
+
+    async def end(self, request: Request) -> None:
+        """End the login, whoever has a copy of its cookie. Raises Problem if the database does not take that."""
+        found = self._cookie(request)
+        if found is not None:
+            await self._ended.add(found.number, datetime.fromtimestamp(found.until, UTC))
 
     def forget(self, request: Request, response: Response) -> None:
         """Remove the cookie of a login."""
@@ -101,8 +146,8 @@ class Logins:
     def token(self, visit: Visit) -> str:
         """Return the token of the forms of a page. Another login makes it invalid.
 
-        It is written under a random mask: pages are compressed, and whoever can make a browser load them and sees their
-        sizes could else guess a text that is in all of them (BREACH).
+        It is written under a random mask, since pages are compressed. Somebody who can make a browser load them and
+        sees their sizes could else guess a text that is in all of them (BREACH).
         """
         mask = secrets.token_bytes(SIGNATURE_BYTES)
         return (mask + _masked(self._forms.sign(visit.number.encode(), _who(visit).encode()), mask)).hex()
@@ -183,6 +228,18 @@ class Logins:
         return Caller(key_id=f"{BY_PROXY}{name}", name=name, role=role, kind="user")
 
     async def _logged_in(self, request: Request) -> Caller | None:
+        found = self._cookie(request)
+        if found is None or await self._ended.has(found.number):
+            return None
+        try:
+            return replace(await self._access.holder(found.key_id), login=found.number)
+        except Problem as problem:
+            if problem.status == 401:
+                return None
+            raise
+
+    def _cookie(self, request: Request) -> _Login | None:
+        """Return what the cookie says, if we have signed it and its time is not over."""
         text = request.cookies.get(self._name(request, LOGIN), "")
         if not text or len(text) > 512:
             return None
@@ -191,17 +248,10 @@ class Logins:
             signature, payload = given[:SIGNATURE_BYTES], given[SIGNATURE_BYTES:]
             if not self._logins.holds(signature, payload):
                 return None
-            key_id, until = payload.decode().split(" ")
+            key_id, until, number = payload.decode().split(" ")
         except (binascii.Error, ValueError):
             return None
-        if int(until) <= self._now():
-            return None
-        try:
-            return await self._access.holder(key_id)
-        except Problem as problem:
-            if problem.status == 401:
-                return None
-            raise
+        return _Login(key_id, int(until), number) if int(until) > self._now() else None
 
 
 def _masked(text: bytes, mask: bytes) -> bytes:

@@ -55,8 +55,8 @@ SITE_LINKS = (Link("/site", "Overview", "o"),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
-    """What base.html needs."""
+class Frame:
+    """What base.html needs: what is around the contents of a page."""
 
     here: str
     back: str
@@ -87,12 +87,27 @@ class Page:
         return zone_names()
 
 
-# What a form did, by the number that the address has after it. Never a text of the address itself.
+# What a form did, by the word that the address has after it. Never a text of the address itself.
 SAID = {
     "acknowledged": ("The alert is acknowledged.", "good"),
     "muted": ("The alert is muted.", "good"),
+    "unmuted": ("The mute has ended.", "good"),
     "claimed": ("The router is claimed.", "good"),
     "disconnect": ("The request to disconnect is in the queue: the router is asked now.", "good"),
+    "disconnect-no-router": (
+        "The request to disconnect is in the queue, and waits: the router of the session is not known.",
+        "warn",
+    ),
+    "disconnect-no-secret": (
+        "The request to disconnect is in the queue, and waits: the router has no secret for requests. "
+        "`radmeter routers set '#NUMBER' --coa-secret-file FILE --vendor VENDOR` gives it one.",
+        "warn",
+    ),
+    "disconnect-silent": (
+        "The request to disconnect is in the queue. The router has not answered the latest requests: it is asked "
+        "again later. `radmeter routers test-coa '#NUMBER'` tries it.",
+        "warn",
+    ),
 }
 
 
@@ -108,14 +123,14 @@ def home(caller: Caller | None) -> str:
     return "/site" if caller is not None and caller.role == "tenant" else "/"
 
 
-def page_of(request: Request, logins: Logins, visit: Visit, default_zone: str) -> Page:
+def page_of(request: Request, logins: Logins, visit: Visit, default_zone: str) -> Frame:
     """Return what the page of a request is made with."""
     caller = visit.caller
     chosen = logins.choice(request, "zone")
     theme = logins.choice(request, "theme")
     staff = caller is not None and caller.role in OPERATORS
     said, said_kind = SAID.get(request.query_params.get("said", ""), ("", ""))
-    return Page(
+    return Frame(
         here=request.url.path,
         back=_here(request),
         zone=chosen if zone(chosen) is not None else default_zone,
@@ -135,7 +150,7 @@ def page_of(request: Request, logins: Logins, visit: Visit, default_zone: str) -
     )
 
 
-def rendered(name: str, page: Page, values: Mapping[str, Any], status: int = 200) -> Response:
+def rendered(name: str, page: Frame, values: Mapping[str, Any], status: int = 200) -> Response:
     """Return a page."""
     text = environment().get_template(name).render(page=page, **values)
     return Response(text, status, dict(HEADERS), "text/html")
@@ -150,7 +165,7 @@ def packed(request: Request, answer: Response) -> Response:
     return answer
 
 
-def problem_page(page: Page, problem: Problem) -> Response:
+def problem_page(page: Frame, problem: Problem) -> Response:
     """Return the page of a problem."""
     titles = {
         400: "This is not understood",

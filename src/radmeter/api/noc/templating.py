@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from radmeter import __version__, charts, units
+from radmeter.alerts import wording
 from radmeter.printable import printable
 
 STATIC = files("radmeter.api.noc") / "static"
@@ -31,6 +32,9 @@ def environment() -> Environment:
     )
     made.filters |= {
         "shown": _shown,
+        "prose": _prose,
+        "headline": wording.headline,
+        "explained": pass_context(_explained),
         "size": units.human_bytes,
         "number": _number,
         "counted": units.counted,
@@ -70,13 +74,27 @@ def chart(rows: Sequence[Mapping[str, Any]], title: str) -> Markup:
         charts.Bar(label=f"{row['usage_date']:%d.%m.}", octets=(int(row["bytes_in"]), int(row["bytes_out"])))
         for row in rows
     ]
-    drawn = charts.bar_chart(bars, title=title, legend=("from users", "to users"))
+    drawn = charts.bar_chart(bars, title=title, legend=("from users", "to users"), binary=True)
     # It escapes the texts that it gets.
     return Markup(drawn[drawn.index("<svg") :])  # noqa: S704
 
 
 def _shown(text: object) -> str:
     return printable(str(text))
+
+
+def _prose(text: object) -> Markup:
+    """Return a text of ours, in which a command is between backticks."""
+    parts = printable(str(text)).split("`")
+    if len(parts) % 2 == 0:
+        return escape(printable(str(text)))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts)
+    )
+
+
+def _explained(context: Context, alert: dict[str, Any]) -> str:
+    return wording.explained(alert, _zone(context))
 
 
 def _number(value: int | Decimal | None) -> str:

@@ -1,7 +1,7 @@
 """The pages of the NOC. Each reads in one transaction, as the role of who looks."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -13,12 +13,12 @@ from radmeter.api.hub import Hub
 from radmeter.api.listing import Row, rows
 from radmeter.api.noc.cached import Cached
 from radmeter.api.noc.examining import Examiner, in_short
-from radmeter.api.noc.host_journal import HostJournal
 from radmeter.api.noc.templating import chart
 from radmeter.api.pools import Pools
 from radmeter.api.problems import bad_request, not_found
-from radmeter.api.reads import alerts, finding, over, pipeline, states
+from radmeter.api.reads import alerts, finding, over, pipeline, requesting, states
 from radmeter.api.transactions import transaction
+from radmeter.metrics.figures import Figures
 from radmeter.packet.router_key import normal_mac
 from radmeter.quotas.over import STATUSES
 from radmeter.usage.sessions import sessions_query
@@ -28,6 +28,7 @@ SHARED_SECONDS, LATE_SECONDS, COUNTED_SECONDS, JOURNAL_SECONDS = 2.0, 10.0, 5.0,
 LATE_TIMEOUT = 10
 SHORT, FINDINGS, PAGE = 10, 5, 50
 DAYS = 31
+MUTES = 200
 LONGEST = 253
 _DAYS = """
 SELECT usage_date, bytes_in, bytes_out FROM public.router_daily_usage
@@ -48,11 +49,13 @@ Query = Mapping[str, str]
 class Views:
     """Reads what the pages show."""
 
-    def __init__(self, pools: Pools, hub: Hub, examiner: Examiner, journal: HostJournal, key: bytes) -> None:
+    def __init__(
+        self, pools: Pools, hub: Hub, examiner: Examiner, figures: Callable[[], Figures], key: bytes
+    ) -> None:
         self._pools = pools
         self._hub = hub
         self._examiner = examiner
-        self._journal = journal
+        self._figures = figures
         self._cached = Cached()
         self._cursors = Cursors(key)
 
@@ -103,7 +106,8 @@ class Views:
         return {"rows": users}
 
     async def _read_journal(self) -> tuple[Any, str | None]:
-        return await asyncio.to_thread(self._journal.read)
+        figures = await asyncio.to_thread(self._figures)
+        return figures.journal, figures.journal_fault
 
     async def late(self) -> list[int]:
         """Return the routers that are late."""
@@ -254,7 +258,7 @@ class Views:
                 "found": {
                     "users": await finding.users(connection, text),
                     "routers": routers,
-                    "sessions": [_named(row) for row in await finding.sessions_of_device(connection, text)],
+                    "sessions": await _named(connection, await finding.sessions_of_device(connection, text)),
                 }
             }
 
@@ -286,6 +290,7 @@ class Views:
         after = self._after(query, "alerts", filters)
         async with transaction(self._pools, caller) as connection:
             found, key = await alerts.alerts(connection, resolved=resolved, after=after, limit=PAGE)
+            mutes = await alerts.mutes(connection, MUTES)
         chips = [
             {"name": "open", "path": "/alerts", "on": not resolved},
             {"name": "all", "path": "/alerts?which=all", "on": resolved},
@@ -293,6 +298,7 @@ class Views:
         return {
             "alerts": {"rows": found, **self._paged("/alerts", filters, "alerts", key, after)},
             "chips": chips,
+            "mutes": mutes,
         }
 
     def _after(self, query: Query, name: str, filters: Query) -> list[str | None] | None:
@@ -353,12 +359,20 @@ async def _sessions(
     query = query.replace("SELECT ", "SELECT acctstarttime::text AS start_written, ", 1)
     found = await rows(connection, f"{query} LIMIT %(most)s", {**values, "most": limit + 1})
     more = len(found) > limit
-    found = [_named(row) for row in found[:limit]]
+    found = await _named(connection, found[:limit])
     return found, [found[-1]["start_written"], str(found[-1]["id"])] if more else None
 
 
-def _named(row: Row) -> Row:
-    return {**row, "router_name": row["router"] or ""}
+async def _named(connection: ApiConnection, found: Sequence[Row]) -> list[Row]:
+    """Return sessions with what links and buttons say: the router's name, and whether it can be asked to end them."""
+    ids = sorted({row["router_id"] for row in found} - {None})
+    known = {router["id"]: router for router in await requesting.routers(connection, ids)}
+    unknown = {"name": "", "has_secret": False}
+    return [
+        {**row, "router_name": router["name"], "has_secret": router["has_secret"]}
+        for row in found
+        for router in [known.get(row["router_id"], unknown)]
+    ]
 
 
 def _text(query: Query, name: str = "q") -> str:

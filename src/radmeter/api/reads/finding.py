@@ -13,8 +13,8 @@ MOST = 20
 _LOOKED_AT = 500
 _USERS = """
 SELECT username FROM (
-    (SELECT DISTINCT username FROM public.user_quota_usage WHERE username >= %(text)s ORDER BY username LIMIT
-    %(looked_at)s)
+    (SELECT DISTINCT username FROM public.user_quota_usage WHERE username >= %(text)s
+     ORDER BY username LIMIT %(looked_at)s)
     UNION
     (SELECT username FROM public.subscribers WHERE username >= %(text)s ORDER BY username LIMIT %(looked_at)s)
     UNION

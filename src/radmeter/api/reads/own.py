@@ -8,6 +8,7 @@ from datetime import date
 
 from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
+from radmeter.routers.lookup import known_as
 from radmeter.usage.forecast import WEEKS
 
 _TENANT = """
@@ -19,8 +20,7 @@ WHERE usage_date >= %(first)s
 GROUP BY usage_date ORDER BY usage_date"""
 _ROUTERS = """
 SELECT router.id AS router_id, router.site, zone.name AS timezone,
-       CASE WHEN router.status = 'discovered' THEN coalesce(nullif(router.nas_identifier, ''), router.name)
-            ELSE router.name END AS router_name,
+       router.name, router.status, router.nas_identifier,
        usage.bytes_in, usage.bytes_out, usage.today_bytes, usage.last_updated,
        coalesce(session.open_sessions, 0) AS open_sessions
 FROM public.routers AS router
@@ -67,14 +67,18 @@ async def routers(
     """Return routers by number, with what they counted since a day, and whether there are more."""
     values = {"first": first, "after": after, "most": limit + 1}
     found = await rows(connection, f"{_ROUTERS} ORDER BY router.id LIMIT %(most)s", values)
-    return found[:limit], len(found) > limit
+    return [_named(row) for row in found[:limit]], len(found) > limit
 
 
 async def router(connection: ApiConnection, router_id: int, first: date) -> Row | None:
     """Return one router; None: the tenant has none with the number."""
     values = {"first": first, "after": 0, "id": router_id}
     found = await rows(connection, f"{_ROUTERS} AND router.id = %(id)s", values)
-    return found[0] if found else None
+    return _named(found[0]) if found else None
+
+
+def _named(row: Row) -> Row:
+    return {**row, "router_name": known_as(row["name"], row["status"], row["nas_identifier"])}
 
 
 async def counts(connection: ApiConnection) -> Row:

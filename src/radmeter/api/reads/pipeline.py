@@ -4,10 +4,12 @@ from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
 from radmeter.usage import ingest_state
 
-# How long the latest batch of each journal had waited. A journal from which nothing came lately has no lag.
+# How long the latest batch of each journal had waited. A journal from which nothing came lately has no lag. The metric
+# radmeter_ship_lag_seconds is the same: a test compares both.
 LAG = """
 SELECT max(extract(epoch FROM updated_at - last_received_at))::float8 AS lag_seconds
-FROM radmeter.journal_segments WHERE updated_at > now() - interval '5 minutes'"""
+FROM radmeter.nodes
+WHERE updated_at > now() - interval '10 minutes' AND node <> 'retry' AND NOT starts_with(node, 'detail:')"""
 REJECTED = """
 SELECT reason, count(*) AS packets, max(received_at) AS last_at FROM public.rejected_packet
 GROUP BY reason ORDER BY packets DESC, reason LIMIT 50"""

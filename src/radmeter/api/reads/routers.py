@@ -12,8 +12,8 @@ from radmeter.api.route import Bytes
 # The rights and policies of the caller hold in this view: a tenant sees its own routers.
 ROUTERS = """
 SELECT router.id, router.name, router.mac, router.nas_identifier, host(router.ip_address) AS ip_address, router.status,
-       router.timezone, router.tenant, router.tenant_id, router.interim_interval, router.stale_after_seconds,
-       router.created_at, router.updated_at, router.merged_into
+       router.timezone, router.site, router.tenant, router.tenant_id, router.interim_interval,
+       router.stale_after_seconds, router.created_at, router.updated_at, router.merged_into
 FROM radmeter.router_list AS router WHERE true"""
 DAYS = """
 SELECT day.router_id, day.usage_date, day.bytes_in, day.bytes_out, day.bytes_in::numeric + day.bytes_out AS bytes_total,
@@ -32,6 +32,7 @@ class RouterItem(Struct, kw_only=True):
     ip_address: str | None
     status: str
     timezone: str
+    site: str | None
     tenant: str | None
     tenant_id: int | None
     interim_interval: int | None

@@ -73,7 +73,7 @@ def sessions(
 ) -> Listing[SessionItem]:
     """Return the list of sessions, newest first.
 
-    Those of one user or router are in the order of their start, others in that of their ids: every partition has an
+    Those of one user or router are in the order of their start, others in that of their ids. Every partition has an
     index in each of these orders, so a page costs the same however long the history is.
     """
     query = COLUMNS + (OF_TENANT if of_tenant else DEVICE)

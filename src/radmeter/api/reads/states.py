@@ -9,20 +9,23 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from radmeter.alerts.silence import LATE_INTERIMS
+from radmeter.alerts.store import MOST_LATE_SECONDS
 from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
 from radmeter.api.reads import finding
+from radmeter.routers.lookup import known_as
 
 STATES = ("silent", "late", "discovered", "fresh", "idle")
-# A packet may be late by half an interim: routers spread their interims, and packets are sent again.
-LATE = """
+LATE = f"""
 SELECT session.router_id
 FROM (SELECT router_id, max(arrived_at) AS arrived_at FROM public.radacct
       WHERE acctstoptime IS NULL AND router_id IS NOT NULL GROUP BY router_id) AS session
 JOIN radmeter.router_watch AS watch ON watch.router_id = session.router_id AND watch.phase = 'ok'
 JOIN public.routers AS router ON router.id = session.router_id
     AND router.status = 'active' AND router.merged_into IS NULL
-WHERE session.arrived_at < now() - coalesce(watch.interim, router.interim_interval) * interval '1.5 seconds'"""
+WHERE session.arrived_at
+      < now() - coalesce(watch.interim, router.interim_interval) * interval '{LATE_INTERIMS} seconds'"""  # noqa: S608  # a constant
 
 _CLASSES = """
 SELECT router.id, router.site, router.name, router.mac, router.nas_identifier, router.ip_address, router.status,
@@ -55,8 +58,7 @@ _SHOWN = """
 SELECT page.id AS router_id, page.site, page.mac::text AS mac, page.nas_identifier,
        host(page.ip_address) AS ip_address, page.since,
        page.class, page.rank, page.interim_interval, page.created_at,
-       CASE WHEN page.status = 'discovered' THEN coalesce(nullif(page.nas_identifier, ''), page.name) ELSE page.name END
-           AS router_name,
+       page.name, page.status,
        (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = page.tenant_id) AS tenant,
        zone.name AS timezone, greatest(page.heard_at, session.arrived_at) AS heard_at,
        session.open_sessions, coalesce(usage.bytes_in, 0) AS bytes_in, coalesce(usage.bytes_out, 0) AS bytes_out
@@ -119,9 +121,8 @@ CROSS JOIN (SELECT count(*) AS discovered FROM public.routers
 _SITES = f"""
 SELECT * FROM (
     SELECT site, routers, silent, late, fresh, idle, silent + late + fresh AS expected,
-           CASE WHEN silent > 0 AND late + fresh = 0 THEN 0 WHEN silent > 0 THEN 1 WHEN late > 0 THEN 2 WHEN fresh >
-           0 THEN 3
-                ELSE 4 END AS rank
+           CASE WHEN silent > 0 AND late + fresh = 0 THEN 0 WHEN silent > 0 THEN 1 WHEN late > 0 THEN 2
+                WHEN fresh > 0 THEN 3 ELSE 4 END AS rank
     FROM (SELECT site, count(*) AS routers, count(*) FILTER (WHERE class = 0) AS silent,
                  count(*) FILTER (WHERE class = 1) AS late, count(*) FILTER (WHERE class = 3) AS fresh,
                  count(*) FILTER (WHERE class IN (2, 4)) AS idle
@@ -130,7 +131,6 @@ SELECT * FROM (
 
 # How long ago the jobs looked at the routers.
 TICKED = "SELECT extract(epoch FROM now() - ticked_at)::float8 AS seconds FROM radmeter.alert_state"
-SLOWEST_JOBS_SECONDS = 120
 
 # Down, silent, late.
 WORST_SITE = 2
@@ -195,6 +195,9 @@ async def routers(
             break
     for row in found:
         row["state"] = STATES[row["class"]]
+        row["router_name"] = known_as(row["name"], row["status"], row["nas_identifier"])
+        # With open sessions it is not idle: the jobs have not looked yet, or how often it sends interims is not known.
+        row["words"] = "not watched yet" if row["state"] == "idle" and row["open_sessions"] else row["state"]
     more = len(found) > limit
     found = found[:limit]
     return found, [str(found[-1][name]) for name in ("class", "rank", "router_id")] if more else None
@@ -272,7 +275,7 @@ async def jobs_fault(connection: ApiConnection) -> str | None:
     seconds = found[0]["seconds"] if found else None
     if seconds is None:
         return "the jobs have not looked yet: radmeter jobs run"
-    if seconds > SLOWEST_JOBS_SECONDS:
+    if seconds > MOST_LATE_SECONDS:
         return f"the jobs have not looked for {seconds / 60:.0f} min: radmeter jobs run"
     return None
 

@@ -232,8 +232,8 @@ class JournalReader:
         """Return the number of a finished segment's last record that can be read; None if more may be written.
 
         A segment is finished if it has a trailer, if it is in one of the journal's folders, or if a later one is in the
-        same directory: `following`, or one that was there when the segments were last listed. The number is one less
-        than the segment's first if there is no record. Raises JournalError if the file cannot be read.
+        same directory. The later one is `following`, or was there when the segments were last listed. The number is
+        one less than the segment's first if there is no record. Raises JournalError if the file cannot be read.
 
         `after`: look from this number on, as `read` does. Else the number may be of a record that `read` does not
         return: a power cut can leave whole records behind a gap.

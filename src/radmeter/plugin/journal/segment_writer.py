@@ -142,7 +142,7 @@ class SegmentWriter:
 def _place(path: Path, link: str) -> str:
     """Return where a segment's open file is now. It changes if the file or a directory above is moved or replaced.
 
-    A file that was put in the segment's place has its name. And the file is not asked which inode it is: after an fstat
+    A file that was put in the segment's place has its name. And the file is not asked which inode it is. After an fstat
     the next write updates the inode's time (multigrain timestamps, Linux 6.13), and each sync takes 60 us more. A
     mount over the directory is not noticed: the kernel's name of the file stays the same. To ask for the directory's
     device and inode would show it, and more than double the cost of this check (3.5 us on top of 2.4 us).

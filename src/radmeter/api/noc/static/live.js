@@ -6,18 +6,20 @@
   const URL_OF_STREAM = "/api/v1/stream";
   const NAME = "radmeter-stream";
   const EVENTS = ["figures", "routers", "alerts", "resync", "end"];
-  // Longer than two heartbeats of figures, at the slowest pace of the server.
+  // Longer than two readings of the server that are as slow as they may be.
   const SILENCE_MS = 25000;
+  // Not Date.now(): while a clock that was set back catches up, silence would be no time at all.
+  const now = () => performance.now();
 
   const tell = (type, data) => document.dispatchEvent(new CustomEvent("radmeter:" + type, { detail: data }));
 
-  let heardAt = 0;
-  let state = "";
-  function show(now, words) {
+  let heardAt = now();
+  let state = "", ended = false;
+  function show(next, words) {
     const place = document.querySelector(".live");
-    if (!place || (state === now && place.textContent === words)) return;
-    state = now;
-    place.dataset.state = now;
+    if (!place || (state === next && place.textContent === words)) return;
+    state = next;
+    place.dataset.state = next;
     place.textContent = words;
   }
   function heard(type, data) {
@@ -25,12 +27,17 @@
       show("off", "not live: connecting again");
       return;
     }
-    heardAt = Date.now();
     if (type === "end") {
+      ended = true;
       show("off", "not live: log in again");
       return;
     }
-    show("on", "live");
+    // A server that answers is not live yet: the database may be away.
+    if (type === "figures") {
+      heardAt = now();
+      ended = false;
+      show("on", "live");
+    }
     tell(type, data);
   }
 
@@ -44,7 +51,6 @@
         if (type === "end") source.close();
       });
     }
-    source.addEventListener("open", () => pass("open", {}));
     source.addEventListener("error", () => {
       pass("closed", {});
       // A browser gives up after an answer that is no stream, such as 401 or 503. A wall has nobody who reloads it.
@@ -56,8 +62,8 @@
     if (!document.body.dataset.live) return;
     show("", "connecting");
     setInterval(() => {
-      if (heardAt && Date.now() - heardAt > SILENCE_MS) {
-        show("off", "not live for " + Math.round((Date.now() - heardAt) / 1000) + " s");
+      if (!ended && now() - heardAt > SILENCE_MS) {
+        show("off", "not live for " + Math.round((now() - heardAt) / 1000) + " s");
       }
     }, 1000);
     if (!navigator.locks || !window.BroadcastChannel) {

@@ -25,17 +25,20 @@
     bits: (value) => scaled(value * 8, "bit/s"),
     duration,
   };
+  const figure = (figures, path) => path.split(".").reduce((found, key) => (found == null ? found : found[key]), figures);
   function put(figures) {
     for (const place of all("[data-figure]")) {
-      const value = place.dataset.figure.split(".").reduce((found, key) => (found == null ? found : found[key]), figures);
+      const value = figure(figures, place.dataset.figure);
       const words = value == null ? "–" : WRITTEN[place.dataset.as || "count"](value);
       if (place.textContent !== words) place.textContent = words;
       const tile = place.closest(".tile");
-      const limit = Number(place.dataset.bad || place.dataset.warn);
-      if (tile && place.dataset.bad !== undefined) tile.classList.toggle("bad", value != null && value > limit);
-      if (tile && place.dataset.warn !== undefined) tile.classList.toggle("warn", value != null && value > limit);
+      // A tile is coloured by its own figure, or by another one: many alerts may be information only.
+      const above = (limit, by) => limit !== undefined && (by ? figure(figures, by) || 0 : value || 0) > Number(limit);
+      const bad = above(place.dataset.bad, place.dataset.badBy);
+      if (tile && place.dataset.bad !== undefined) tile.classList.toggle("bad", bad);
+      if (tile && place.dataset.warn !== undefined) tile.classList.toggle("warn", !bad && above(place.dataset.warn, place.dataset.warnBy));
     }
-    const trouble = ((figures.routers || {}).silent || 0) + (figures.alerts || 0);
+    const trouble = ((figures.routers || {}).silent || 0) + (figures.critical_alerts || 0) + (figures.warning_alerts || 0);
     const plain = document.title.replace(/^\(\d+\) /, "");
     const title = (trouble ? "(" + trouble + ") " : "") + plain;
     if (document.title !== title) document.title = title;
@@ -107,7 +110,8 @@
     add(figures, draw = true) {
       const at = figures.at;
       const times = this.data[0];
-      if (times.length && at <= times[times.length - 1]) return;
+      // What has a time of later is from before the server's clock was set back.
+      while (times.length && at <= times[times.length - 1]) this.data.forEach((column) => column.pop());
       // A pause is a gap, not a line.
       if (times.length && at - times[times.length - 1] > 15) {
         times.push(times[times.length - 1] + 1);
@@ -147,25 +151,38 @@
 
   // The stream
   function refresh(name) { document.body.dispatchEvent(new CustomEvent("refresh-" + name, { bubbles: true })); }
+  // Sessions come and go each second. Who reads a list of them wants to read it.
+  const SESSIONS_MS = 5000;
+  let sessions, sessionsAt = 0;
   document.addEventListener("radmeter:figures", (event) => {
     put(event.detail);
+    if (event.detail.open_sessions !== sessions && Date.now() - sessionsAt > SESSIONS_MS) {
+      if (sessions !== undefined) { refresh("sessions"); sessionsAt = Date.now(); }
+      sessions = event.detail.open_sessions;
+    }
     charts.forEach((chart) => chart.add(event.detail));
   });
+  function refreshAll() { ["alerts", "routers", "router", "sessions", "pipeline", "others"].forEach(refresh); }
   document.addEventListener("radmeter:alerts", () => refresh("alerts"));
   document.addEventListener("radmeter:routers", (event) => {
     if (event.detail.changed) refresh("routers");
     const own = document.body.dataset.router;
     if (own && (event.detail.items || []).some((each) => String(each.router_id) === own)) refresh("router");
   });
-  document.addEventListener("radmeter:resync", () => { history(); ["alerts", "routers", "router", "pipeline"].forEach(refresh); });
+  document.addEventListener("radmeter:resync", () => { history(); refreshAll(); });
+  // A page that nobody sees is read again when somebody does.
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refreshAll(); });
 
-  // Keys: "/" goes to the search, "g" and a letter to a page.
+  // Keys: "/" goes to the search, "g" and a letter to a page, "?" to the help.
+  function help() { const keys = one("#keys"); if (keys && !keys.open) keys.showModal(); }
+  document.addEventListener("click", (event) => { if (event.target.closest("[data-keys]")) help(); });
   let leader = 0;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) || event.target.isContentEditable;
     if (typing) { if (event.key === "Escape") event.target.blur(); return; }
     if (event.key === "/") { const box = one("#search"); if (box) { event.preventDefault(); box.focus(); box.select(); } return; }
+    if (event.key === "?") { event.preventDefault(); help(); return; }
     if (event.key === "g") { leader = Date.now(); return; }
     if (Date.now() - leader < 1500) {
       const link = one('nav [data-key="' + CSS.escape(event.key) + '"]');
@@ -206,6 +223,25 @@
     const active = document.activeElement;
     if (event.target !== active && /^(SELECT|INPUT)$/.test(active.tagName) && event.target.contains(active)) event.preventDefault();
   });
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden && event.target.matches("[hx-trigger*=every]")) event.preventDefault();
+  });
+  // What somebody has opened or scrolled in it stays so.
+  const kept = new Map();
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    for (const it of all("details[id], .days[id]", event.target)) kept.set(it.id, it.localName === "details" ? it.open : it.scrollLeft);
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    for (const [id, value] of kept) {
+      const it = document.getElementById(id);
+      if (it) it[it.localName === "details" ? "open" : "scrollLeft"] = value;
+    }
+    kept.clear();
+  });
+  // What could not be read again says so, until it is.
+  const old = (event) => event.target.classList.add("old");
+  for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) document.addEventListener(name, old);
+  document.addEventListener("htmx:afterOnLoad", (event) => { if (event.detail.successful !== false && event.detail.xhr.status < 400) event.target.classList.remove("old"); });
   // A login that has ended, or an error: htmx shows the page, not a piece of it.
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.xhr.status === 401) { event.detail.shouldSwap = false; location.reload(); }

@@ -1,4 +1,4 @@
-"""Behind nginx, as the example in docs/operations.md has it: TLS, names with a slash, and events at once."""
+"""Behind nginx and Caddy, as the examples in docs/operations.md have it: TLS, names with a slash, events at once."""
 
 import contextlib
 import http.client
@@ -17,7 +17,9 @@ from support.processes import until
 from support.servers import Connection
 from support.tcp import free_tcp_port
 
-PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+PROGRAMS = {
+    name: shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin") for name in ("nginx", "caddy")
+}
 # What a distribution's nginx.conf has around the example. All of its files are in the test's directory.
 AROUND = """
 daemon off;
@@ -35,14 +37,55 @@ http {{
     {server}
 }}
 """
+# It has no administration, and asks nobody for a certificate.
+CADDY = """{{
+    admin off
+    auto_https off
+}}
+{server}
+"""
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="nginx is not installed (Debian: nginx-light)")
+
+def nginx(place: Path, port: int, server_port: int) -> list[str]:
+    """Write the configuration; return the command."""
+    example = changed(
+        block("operations.md", "nginx"),
+        {
+            "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+            "/etc/ssl/radmeter.crt": str(place / "tls.crt"),
+            "/etc/ssl/radmeter.key": str(place / "tls.key"),
+            "127.0.0.1:8320": f"127.0.0.1:{server_port}",
+        },
+    )
+    configuration = place / "nginx.conf"
+    configuration.write_text(AROUND.format(place=place, server=example))
+    command = ["-p", str(place), "-e", str(place / "error.log"), "-c", str(configuration)]
+    return [str(PROGRAMS["nginx"]), *command]
 
 
-@pytest.fixture
-def behind(api_dsn: str, tmp_path: Path) -> Iterator[tuple[HttpServer, int, ssl.SSLContext]]:
-    """The server, the port of nginx before it, and what trusts its certificate."""
-    cert, key, port = tmp_path / "nginx.crt", tmp_path / "nginx.key", free_tcp_port()
+def caddy(place: Path, port: int, server_port: int) -> list[str]:
+    """Write the configuration; return the command."""
+    example = changed(
+        block("operations.md", "caddy"),
+        {
+            "radmeter.example.org {": f"https://127.0.0.1:{port} {{\n    tls {place}/tls.crt {place}/tls.key",
+            "127.0.0.1:8320": f"127.0.0.1:{server_port}",
+        },
+    )
+    configuration = place / "Caddyfile"
+    configuration.write_text(CADDY.format(server=example))
+    return [str(PROGRAMS["caddy"]), "run", "--adapter", "caddyfile", "--config", str(configuration)]
+
+
+@pytest.fixture(params=[nginx, caddy], ids=lambda proxy: str(proxy.__name__))
+def behind(
+    request: pytest.FixtureRequest, api_dsn: str, tmp_path: Path
+) -> Iterator[tuple[HttpServer, int, ssl.SSLContext]]:
+    """The server, the port of a proxy before it, and what trusts its certificate."""
+    name = request.param.__name__
+    if PROGRAMS[name] is None:
+        pytest.skip(f"{name} is not installed")
+    cert, key, port = tmp_path / "tls.crt", tmp_path / "tls.key", free_tcp_port()
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
          key, "-out", cert, "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
@@ -50,25 +93,21 @@ def behind(api_dsn: str, tmp_path: Path) -> Iterator[tuple[HttpServer, int, ssl.
         capture_output=True,
     )  # fmt: skip
     with serving(api_dsn, tmp_path, "--http-proxies", "127.0.0.1/32") as server:
-        example = changed(
-            block("operations.md", "nginx"),
-            {
-                "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-                "/etc/ssl/radmeter.crt": str(cert),
-                "/etc/ssl/radmeter.key": str(key),
-                "127.0.0.1:8320": f"127.0.0.1:{server.port}",
-            },
-        )
-        configuration = tmp_path / "nginx.conf"
-        configuration.write_text(AROUND.format(place=tmp_path, server=example))
-        assert PROGRAM is not None
-        command = [PROGRAM, "-p", str(tmp_path), "-e", str(tmp_path / "error.log"), "-c", str(configuration)]
-        tested = subprocess.run([*command, "-t"], capture_output=True, text=True)
-        assert tested.returncode == 0, tested.stderr
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+        command = request.param(tmp_path, port, server.port)
+        log = tmp_path / "proxy.log"
+        with (
+            log.open("wb") as output,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
+            ) as process,
+        ):
             try:
-                until("nginx listens", lambda: process.poll() is not None or listens(port), 30)
-                assert process.poll() is None, (tmp_path / "error.log").read_text()
+                until(f"{name} listens", lambda: process.poll() is not None or listens(port), 30)
+                assert process.poll() is None, log.read_text()
                 yield server, port, ssl.create_default_context(cafile=str(cert))
             finally:
                 process.kill()
@@ -80,7 +119,7 @@ def listens(port: int) -> bool:
     return False
 
 
-def test_the_example_for_nginx(
+def test_the_example_of_the_document(
     behind: tuple[HttpServer, int, ssl.SSLContext], keys: Mapping[str, str], tenants: Connection
 ) -> None:
     server, port, context = behind
@@ -110,7 +149,7 @@ def test_the_example_for_nginx(
         assert client.getresponse().read().find(b"radmeter_") == -1
         client.request("GET", "/api/v1/stream", headers=headers)
         stream = client.getresponse()
-        # nginx keeps nothing back until a buffer is full.
+        # The proxy keeps nothing back until a buffer is full.
         assert stream.status == 200
         assert b"retry:" in stream.readline()
         while not stream.readline().startswith(b"event: figures"):

@@ -1,0 +1,68 @@
+"""The requests of docs/operations.md, as a reader pastes them."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+
+import pytest
+from support.documents import block, changed
+from support.http_server import HttpServer
+from support.servers import Connection
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+def test_each_request_does_what_the_document_says(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection
+) -> None:
+    tenants.execute("UPDATE routers SET status = 'discovered' WHERE id = 204")
+    example = changed(
+        block("operations.md", "requests"),
+        {
+            "127.0.0.1:8320": f"127.0.0.1:{api.port}",
+            "/routers/7": "/routers/204",
+            "curl -sS": "curl -sS -w '\\n'",
+        },
+    )
+    # A top-up that is sent again is the same one.
+    again = "\n".join([example, *(part for part in example.split("\n\n") if "payment-4711" in part)])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", again],
+        env={"PATH": os.environ["PATH"], "KEY": keys["noc"]},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "problem" not in done.stdout
+    lines = [line for line in done.stdout.splitlines() if line]
+    assert lines[0].startswith("id,name,")
+    assert len([line for line in lines if "acme lobby" in line]) == 1, "the second page has other routers"
+    assert len([line for line in lines if "bolt lobby" in line]) == 1
+    assert len([line for line in lines if "acme hall" in line]) == 2
+    top_ups = [line for line in lines if '"bytes":5000000000' in line]
+    assert len(top_ups) == 2
+    assert len(set(top_ups)) == 1
+    assert tenants.execute("SELECT count(*) FROM top_ups WHERE note = 'payment 4711'").fetchone() == (1,)
+    assert tenants.execute("SELECT name, status FROM routers WHERE id = 204").fetchone() == (
+        "lobby",
+        "active",
+    )
+
+
+def test_who_writes_a_wrong_name_is_told_the_right_ones(api: HttpServer, keys: Mapping[str, str]) -> None:
+    wrong = api.get("/routers?site=x", keys["noc"]).json()["detail"]
+    assert "`site`: it takes `" in wrong
+    assert "`status`" in wrong
+    sent = api.request(
+        "POST",
+        "/api/v1/users/alice/top-ups",
+        keys["noc"],
+        body={"octets": 5},
+        headers={"Idempotency-Key": "1"},
+    )
+    assert "it takes `bytes`, `last_day`, `valid_seconds`, `note`" in sent.json()["detail"]
