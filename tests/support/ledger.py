@@ -15,6 +15,7 @@ from radmeter.errors import RecordsRefused
 from radmeter.ingest.records import as_json, as_rejected
 from radmeter.ingest.rows import Rows
 from radmeter.ingest.store import Progress, Store
+from radmeter.plugin.journal.packet_text import to_text
 from radmeter.plugin.journal.reader import Entry as JournalEntry
 
 Pairs = Sequence[tuple[str, str]]
@@ -113,7 +114,7 @@ def ship(store: Store, node: str, entries: Iterable[Entry]) -> None:
     """
     after = progress(store, node)
     journal = [
-        JournalEntry(seq, received_us, json.dumps(pairs, separators=(",", ":")))
+        JournalEntry(seq, received_us, to_text(pairs))
         for seq, received_us, pairs in entries
         if seq > after.seq
     ]

@@ -200,7 +200,7 @@ class _Attempt:
 
     def _add(self, entry: Entry) -> None:
         self._batch.append(entry)
-        self._text += len(entry.pairs)
+        self._text += len(entry.text)
         if len(self._batch) >= self._size or self._text >= BATCH_TEXT:
             self._send()
 

@@ -1,8 +1,7 @@
 """What the shipper copies of a journal's entries into the database's table of staged records: a line for each."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import orjson
 
@@ -10,16 +9,14 @@ from radmeter.ingest.records import as_json
 from radmeter.packet.attributes import STATUS_NAMES
 from radmeter.packet.columns import NULL, Attributes, NotPlain
 from radmeter.packet.record import RECORD_NAMES
+from radmeter.plugin.journal.packet_text import BETWEEN, END_OF_NAMES, names_of
 from radmeter.plugin.journal.reader import Entry
 
 # The columns of radmeter.create_staged, in its order.
 COLUMNS = (*RECORD_NAMES, "reason", "pairs", "ignored", "new_client")
-# Lists of attributes that are remembered. There are few: one for each kind of packet of each make of router.
+# Lists of attributes that are remembered. There are few: one for each kind of packet of each make of router. A flood
+# may have a new one in each packet.
 MOST_LISTS = 1000
-# To make a pattern costs as much as parsing a hundred packets, and a flood may have a new list in each packet.
-SEEN_BEFORE = 20
-# To try a pattern that does not match costs a tenth of parsing the packet.
-TRIED_FIRST = 4
 # What COPY's text form escapes (PostgreSQL manual, COPY), and what stands for NULL here.
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", NULL: "\\x1e"})
 
@@ -79,12 +76,10 @@ class Rows:
 
 
 class KnownLists:
-    """The lists of attributes that packets had, and what to do with each."""
+    """The lists of attributes that packets had, and the columns of each, by how the text of a record begins."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, ...], int] = {}  # how often
-        self._known: dict[tuple[str, ...], _List] = {}
-        self._latest: list[_List] = []
+        self._known: dict[str, Attributes | None] = {}  # None: these packets are read one by one
 
     def group(
         self, entries: Sequence[Entry], others: list[int]
@@ -93,74 +88,39 @@ class KnownLists:
 
         What cannot be read by columns is put into `others`.
         """
-        groups: dict[Attributes, tuple[list[int], list[Sequence[str]]]] = {}
+        groups: dict[str, tuple[Attributes, list[int], list[Sequence[str]]]] = {}
+        known = self._known
         for place, entry in enumerate(entries):
-            for order, listed in enumerate(latest := self._latest):
-                if found := listed.match(entry.pairs):
-                    if order:  # so that the most frequent come to the front
-                        latest[order - 1], latest[order] = latest[order], latest[order - 1]
-                    break
-            else:
-                known = self._find(entry.pairs)
-                found = known.match(entry.pairs) if known else None
-                if known is None or found is None:
-                    others.append(place)
-                    continue
-                listed = known
-            attributes, values = listed.attributes, found.groups()
-            if values[attributes.status_at] not in STATUS_NAMES:
+            head, names_first, rest = entry.text.partition(END_OF_NAMES)
+            if head not in known and names_first:
+                self._add(head)
+            attributes = known.get(head)
+            if attributes is None or _is_escaped(rest):
                 others.append(place)
                 continue
-            group = groups.get(attributes)
-            if group is None:
-                group = groups[attributes] = [], []
-            group[0].append(place)
-            group[1].append(values)
-        for attributes, (places, packets) in groups.items():
-            yield attributes, places, packets
+            values = rest.split(BETWEEN)
+            if len(values) != attributes.count or values[attributes.status_at] not in STATUS_NAMES:
+                others.append(place)
+                continue
+            if head not in groups:
+                groups[head] = attributes, [], []
+            _, places, packets = groups[head]
+            places.append(place)
+            packets.append(values)
+        yield from groups.values()
 
-    def _find(self, pairs: str) -> "_List | None":
-        """Return the list of a packet's attributes, and try it first for those that follow."""
-        try:
-            names = tuple([name for name, _ in orjson.loads(pairs)])
-            listed = self._known.get(names)
-        except (ValueError, TypeError):
-            return None
-        if listed is None:
-            if len(self._seen) >= MOST_LISTS:
-                self._seen.clear()
-            self._seen[names] = self._seen.get(names, 0) + 1
-            if self._seen[names] <= SEEN_BEFORE or not (attributes := _plain(names)):
-                return None
-            if len(self._known) >= MOST_LISTS:
-                self._known.clear()
-            listed = self._known[names] = _List(attributes, _pattern(names).fullmatch)
-        self._latest = [listed, *(each for each in self._latest if each is not listed)][:TRIED_FIRST]
-        return listed
+    def _add(self, head: str) -> None:
+        if len(self._known) >= MOST_LISTS:
+            self._known.clear()
+        attributes = Attributes(names_of(head))
+        self._known[head] = attributes if attributes.is_plain else None
 
 
-class _List(NamedTuple):
-    """A list of attributes, and what matches the text of exactly those packets that have it.
-
-    It matches no text with a backslash, so nothing in it is escaped: no value has a quotation mark or a control
-    character.
-    """
-
-    attributes: Attributes
-    match: Callable[[str], re.Match[str] | None]
-
-
-def _plain(names: tuple[str, ...]) -> Attributes | None:
-    """Return the columns of packets with these attributes; None: they are read one by one."""
-    if not all(isinstance(name, str) for name in names):
-        return None
-    attributes = Attributes(names)
-    return attributes if attributes.is_plain else None
-
-
-def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    pairs = (rf'\["{re.escape(name)}","([^"\\\x00-\x1f]*)"\]' for name in names)
-    return re.compile(rf"\[{','.join(pairs)}\]")
+def _is_escaped(text: str) -> bool:
+    """Tell whether COPY would read another text than this, or PostgreSQL cannot store it."""
+    return (
+        "\\" in text or "\t" in text or "\n" in text or "\r" in text or NULL in text or "\0" in text
+    )  # a regular expression takes six times as long
 
 
 def line_of(record: Mapping[str, Any]) -> str:

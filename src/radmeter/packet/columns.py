@@ -21,7 +21,7 @@ from radmeter.packet.record import (
 )
 from radmeter.packet.router_key import router_key
 
-# How a value that is missing is written. No text of a packet without a backslash in its JSON has this character.
+# How a value that is missing is written. No packet is read by columns that has this character in a value.
 NULL = "\x1e"
 # These go into a record as they are.
 AS_THEY_ARE = {
@@ -57,6 +57,7 @@ class Attributes:
     """The attributes of packets, a column each. `names`: in the packets' order, of which the first of a name counts."""
 
     def __init__(self, names: Sequence[str]) -> None:
+        self.count = len(names)
         self._at = {name: place for place, name in reversed(list(enumerate(names)))}
         self.is_plain = (
             a.TEXT_AS_OCTETS.keys().isdisjoint(self._at)

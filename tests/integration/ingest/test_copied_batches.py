@@ -18,6 +18,7 @@ from radmeter.ingest.position import Position
 from radmeter.ingest.rows import Rows
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Progress, Store
+from radmeter.plugin.journal.packet_text import to_text
 from radmeter.plugin.journal.reader import Entry, Segment
 from radmeter.plugin.journal.segment_format import PAIRS_JSON, SegmentHeader
 
@@ -34,7 +35,7 @@ def stop(seq: int, **attributes: str) -> Entry:
         "Acct-Input-Octets": "5",
         **{name.replace("_", "-"): text for name, text in attributes.items()},
     }
-    return Entry(seq, time.time_ns() // 1000, json.dumps(list(pairs.items()), separators=(",", ":")))
+    return Entry(seq, time.time_ns() // 1000, to_text(tuple(pairs.items())))
 
 
 def send(store: Store, place: Path, *entries: Entry) -> None:

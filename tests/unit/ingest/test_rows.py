@@ -6,9 +6,10 @@ import random
 import pytest
 
 from radmeter.ingest.records import as_json
-from radmeter.ingest.rows import COLUMNS, SEEN_BEFORE, KnownLists, Rows, line_of
+from radmeter.ingest.rows import COLUMNS, MOST_LISTS, KnownLists, Rows, line_of
 from radmeter.packet.columns import NULL
 from radmeter.packet.record import MOST_OCTETS
+from radmeter.plugin.journal.packet_text import BETWEEN, END_OF_NAMES, to_text
 from radmeter.plugin.journal.reader import Entry
 
 SECOND = 1_700_000_000
@@ -63,18 +64,11 @@ VALUES = {
 
 
 def entries(packets: list[list[list[str]]], texts: list[str]) -> list[Entry]:
-    lines = [*(json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in packets), *texts]
+    lines = [*(to_text([(name, value) for name, value in each]) for each in packets), *texts]
     return [
         Entry(seq, SECOND * 1_000_000 + seq, text.encode("utf-8", "backslashreplace").decode())
         for seq, text in enumerate(lines, start=1)
     ]
-
-
-def known(*packets: list[list[str]]) -> KnownLists:
-    """The lists of attributes of these packets, seen so often that they are read by columns."""
-    lists = KnownLists()
-    Rows(entries([each for each in packets for _ in range(SEEN_BEFORE + 1)], []), lists)
-    return lists
 
 
 def numbers(line: str) -> list[object]:
@@ -95,7 +89,7 @@ def test_by_columns_and_by_itself_a_packet_gives_the_same_line(seed: int) -> Non
         for _ in range(chance.randrange(1, 30))
     ]
     given = entries([usual, *packets], [])
-    made = Rows(given, known(usual))
+    made = Rows(given, KnownLists())
     for entry, line, client in zip(given, made.lines, made.clients, strict=True):
         record = as_json(entry)
         assert numbers(line) == numbers(line_of(record)), entry
@@ -106,14 +100,14 @@ def test_by_columns_and_by_itself_a_packet_gives_the_same_line(seed: int) -> Non
 
 def test_text_that_is_no_list_of_pairs_is_set_aside_as_before() -> None:
     usual = [list(pair) for pair in PLAIN.items()]
-    good = json.dumps(usual, separators=(",", ":"))
+    text, good = to_text(list(PLAIN.items())), json.dumps(usual, separators=(",", ":"))
     texts = [
         good.replace('"alice"', '"alice","x"'), good.replace('"alice"', "5"), good.replace('"alice"', '["alice"]'),
         good.replace("],[", "], ["), good + " ", good[:-1], "", "null", "5", "[]", "{}", "[[]]",
-        '[["a"],["b","c","d"]]',
+        '[["a"],["b","c","d"]]', text + BETWEEN, text + END_OF_NAMES, BETWEEN + text, "é" + text, text[:-1] + "\n",
     ]  # fmt: skip
     given = entries([usual], texts)
-    made = Rows(given, known(usual))
+    made = Rows(given, KnownLists())
     assert made.lines == [line_of(as_json(entry)) for entry in given]
 
 
@@ -124,19 +118,20 @@ def test_a_new_client_is_the_last_column() -> None:
     assert made.copied([]).decode().count(f"\t{NULL}\n") == 3
 
 
-def test_a_flood_of_new_lists_makes_no_patterns() -> None:
+def test_a_flood_of_new_lists_keeps_few() -> None:
     lists = KnownLists()
     flood = [
-        [*([name, value] for name, value in PLAIN.items()), [f"X-{number}", ""]] for number in range(3000)
+        [*([name, value] for name, value in PLAIN.items()), [f"X-{number}", ""]]
+        for number in range(3 * MOST_LISTS)
     ]
     Rows(entries(flood, []), lists)
-    assert not lists._known
+    assert len(lists._known) <= MOST_LISTS
 
 
 def test_packets_of_a_known_list_are_read_by_columns() -> None:
     """Else the tests above compare the parser with itself."""
     usual = [list(pair) for pair in PLAIN.items()]
     others: list[int] = []
-    ((_, places, _),) = known(usual).group(entries([usual] * 5, ["null"]), others)
+    ((_, places, _),) = KnownLists().group(entries([usual] * 5, ["null"]), others)
     assert places == [0, 1, 2, 3, 4]
     assert others == [5]
