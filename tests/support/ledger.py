@@ -107,10 +107,11 @@ def _is_counted(record: Any, after: Progress) -> bool:
     )
 
 
-def ship(store: Store, node: str, entries: Iterable[Entry]) -> None:
+def ship(store: Store, node: str, entries: Iterable[Entry], new_clients: Sequence[int] = ()) -> None:
     """Ingest a batch as the shipper does, without the records that are counted already.
 
     The records are copied. If the database says that it refuses some, they are marked and sent as JSON.
+    `new_clients`: the places of the records that the shipper marks as new_client.
     """
     after = progress(store, node)
     journal = [
@@ -122,7 +123,7 @@ def ship(store: Store, node: str, entries: Iterable[Entry]) -> None:
         return
     try:
         digest = zlib.crc32(repr(journal).encode(errors="surrogatepass"), after.digest or 0)
-        store.ingest_copied(segment_id(node), after, Rows(journal).copied([]), digest)
+        store.ingest_copied(segment_id(node), after, Rows(journal).copied(new_clients), digest)
     except RecordsRefused as refused:
         reasons = refused.reasons
         ingest(

@@ -1,8 +1,10 @@
 -- radmeter.unpack_records(source, records, checkpoint, highest, segment, believed): puts the records above the checkpoint
 -- into the temporary table `incoming`, with their router, day and period. Plain interims of a journal are counted at once
--- (radmeter.find_plain), and do not come there. Packets that cannot be counted go to radmeter.set_aside, and so do records beyond a limit (radmeter.record_fault), with as much of the record as was given.
--- Packets whose status type carries no usage are counted as ignored.
---   records   JSON array, see radmeter.ingest; NULL: they are in the temporary table `staged`, in their order
+-- (radmeter.find_plain), and do not come there. Packets that cannot be counted go to radmeter.set_aside, and so do records
+-- beyond a limit (radmeter.record_fault), with as much of the record as was given. Packets whose status
+-- type carries no usage are counted as ignored.
+--   records   JSON array, see radmeter.ingest; NULL: they are in the temporary table `staged`. Their order is that of their
+--             numbers: PostgreSQL puts a short row into a former page in which a long one had no room
 --   highest   the highest number that a record may have
 --   segment   the segment of a journal that the records are in; NULL: of no journal. Of a segment no record is skipped
 --   believed  the latest arrival of that journal that was believed; NULL: not known
@@ -13,8 +15,8 @@
 -- Detail files and rejected packets are old with good reason.
 -- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many
 -- of them were rejected and how many ignored, and the latest arrival that is believed (NULL: none).
--- SQLSTATE RM003: the numbers of the records cannot be those of their source. They must be above the checkpoint and
--- increase: a record that came twice in one call would count twice. And they must not go on too far. A segment holds fewer
+-- SQLSTATE RM003: the numbers of the records cannot be those of their source. They must be above the checkpoint, each of
+-- them once: a record that came twice in one call would count twice. And they must not go on too far. A segment holds fewer
 -- than 2^32 records. The numbers of a detail file, or of retries, go on by less than 2^57 in a call. SQLSTATE 23514: a
 -- record would be neither counted, nor set aside, nor ignored. Records that touch a router which their RADIUS client may
 -- not name are set aside, if they have their packet's attributes in "pairs". SQLSTATE RM011: one of them has not
@@ -59,10 +61,10 @@ BEGIN
     SELECT max(seq), count(*), count(*) FILTER (WHERE (seq > previous_seq) IS NOT TRUE), bool_or(new_client),
            min(received_us), max(received_us), count(received_us)
     INTO last_seq, records, v_disordered, v_new_client, v_earliest_us, v_latest_us, v_arrivals
-    FROM (SELECT seq, received_us, new_client, lag(seq, 1, p_checkpoint) OVER () AS previous_seq
+    FROM (SELECT seq, received_us, new_client, lag(seq, 1, p_checkpoint) OVER (ORDER BY seq) AS previous_seq
           FROM pg_temp.staged) AS given;
     IF v_disordered > 0 THEN
-        RAISE EXCEPTION 'source "%": % records have numbers that are not above % or not above the one before',
+        RAISE EXCEPTION 'source "%": % records have numbers that are not above % or come twice',
             p_source, v_disordered, CASE WHEN p_segment IS NULL THEN 0 ELSE p_checkpoint END USING ERRCODE = 'RM003';
     ELSIF last_seq > p_highest THEN
         RAISE EXCEPTION 'source "%": number % is too far above the last one, %: no journal goes on so far',
@@ -74,27 +76,24 @@ BEGIN
                               ELSE least(extract(epoch FROM p_believed) * 1000000, v_now_us)::bigint END;
     END IF;
 
-    -- All arrivals are believed (see is_dated below), networks need not be noted, and no record can be refused or get
-    -- another name.
-    IF p_segment IS NOT NULL AND v_arrivals = records AND v_new_client IS NOT TRUE
+    -- All arrivals are believed: see is_dated below.
+    IF p_segment IS NOT NULL AND v_arrivals = records
             AND radmeter.is_believed_arrival(v_earliest_us, v_now_us)
             AND radmeter.is_believed_arrival(v_latest_us, v_now_us)
             AND v_earliest_us >= v_oldest_us
-            AND v_earliest_us >= greatest(v_believed_us, least(v_latest_us, v_now_us)) - 3600000000
-            AND NOT EXISTS (SELECT FROM public.routers WHERE clients IS NOT NULL)
-            AND NOT EXISTS (SELECT FROM radmeter.tenant_realm) THEN
-        SELECT radmeter.update_plain(places, router_ids, usage_dates) INTO v_plain
+            AND v_earliest_us >= greatest(v_believed_us, least(v_latest_us, v_now_us)) - 3600000000 THEN
+        SELECT radmeter.update_plain(places, router_ids, usage_dates, usernames) INTO v_plain
         FROM radmeter.find_plain() WHERE places IS NOT NULL;
     END IF;
 
     WITH given AS (
-        SELECT record.*, row_number() OVER () AS place,
+        SELECT record.*, row_number() OVER (ORDER BY seq) AS place,
                radmeter.is_believed_arrival(received_us, v_now_us)
                    AND (v_believed_us IS NULL
                         OR received_us >= v_oldest_us
                            AND received_us >= greatest(v_believed_us, max(least(received_us, v_now_us)) FILTER (
                                WHERE radmeter.is_believed_arrival(received_us, v_now_us) AND received_us >= v_oldest_us)
-                               OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) - 3600000000) AS is_dated
+                               OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) - 3600000000) AS is_dated
         FROM pg_temp.staged AS record
         WHERE seq NOT IN (SELECT unnest(v_plain))
     ), parsed AS MATERIALIZED (
@@ -192,7 +191,7 @@ BEGIN
             DELETE FROM pg_temp.incoming WHERE refused IS NOT NULL
             RETURNING seq, received_at, received_us, client_ip, refused AS reason, pairs
         )
-        SELECT rejected + count(*), json_agg(refused) INTO rejected, v_refused FROM refused;
+        SELECT rejected + count(*), json_agg(refused ORDER BY seq) INTO rejected, v_refused FROM refused;
     END IF;
     IF rejected > 0 THEN
         -- In one call: it judges the packets of a client in their order.

@@ -1,4 +1,4 @@
--- radmeter.update_plain(places, router_ids, usage_dates): applies plain records to their open sessions.
+-- radmeter.update_plain(places, router_ids, usage_dates, usernames): applies plain records to their open sessions.
 -- The arguments are what radmeter.find_plain returns.
 -- A record is plain if radmeter.update_open would change only these 11 columns of its session, and these to the same
 -- values. So the condition has, for each other column that update_open sets, when it stays: the rules are there. All of it
@@ -6,7 +6,7 @@
 -- Returns the seqs of the records that were applied; NULL: none. The others go the general way.
 -- Called by radmeter.unpack_records only. Reads pg_temp.staged, subscribers, plans. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.update_plain(
-    p_places tid[], p_router_ids bigint[], p_usage_dates date[]) RETURNS bigint[]
+    p_places tid[], p_router_ids bigint[], p_usage_dates date[], p_usernames text[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- Index lookups for each record. The temporary table has no statistics, so the planner might choose otherwise.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
@@ -35,14 +35,14 @@ BEGIN
             framedipaddress = coalesce(record.framed_ip, session.framedipaddress),
             arrived_at = greatest(session.arrived_at, record.received_at),
             clock_skew_seconds = coalesce(record.skew_seconds, session.clock_skew_seconds)
-        FROM (SELECT staged.*, found.router_id, found.usage_date, event_time,
+        FROM (SELECT staged.*, found.router_id, found.usage_date, found.name, event_time,
                      radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
                          (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date) AS period_start,
                      timestamptz 'epoch' + received_us * interval '1 microsecond' AS received_at
-              FROM unnest(p_places, p_router_ids, p_usage_dates) AS found (place, router_id, usage_date)
+              FROM unnest(p_places, p_router_ids, p_usage_dates, p_usernames) AS found (place, router_id, usage_date, name)
               JOIN pg_temp.staged ON staged.ctid = found.place
               CROSS JOIN LATERAL (SELECT timestamptz 'epoch' + event_us * interval '1 microsecond' AS event_time) AS event
-              LEFT JOIN public.subscribers AS subscriber USING (username)
+              LEFT JOIN public.subscribers AS subscriber ON subscriber.username = found.name
               LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
               ORDER BY uid COLLATE "C") AS record
         -- The session that update_open would find first, and no later session of its id.
@@ -56,7 +56,7 @@ BEGIN
           -- No octets from before radmeter, no Stop that waits for its month, no erased user.
           AND session.adopted IS NOT TRUE
           AND session.closed_by IS NULL AND session.acctterminatecause IS NULL AND session.stop_stamp IS NULL
-          AND session.username = record.username AND NOT radmeter.is_pseudonym(session.username)
+          AND session.username = record.name AND NOT radmeter.is_pseudonym(session.username)
           AND session.router_id = record.router_id
           -- The octets are not less than before: neither a wrap nor a restart.
           AND CASE WHEN session.acctinputoctets IS NULL OR session.acctoutputoctets IS NULL

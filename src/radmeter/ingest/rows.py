@@ -1,5 +1,6 @@
 """What the shipper copies of a journal's entries into the database's table of staged records: a line for each."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from radmeter.packet.columns import NULL, Attributes, NotPlain
 from radmeter.packet.record import RECORD_NAMES
 from radmeter.plugin.journal.packet_text import BETWEEN, END_OF_NAMES, names_of
 from radmeter.plugin.journal.reader import Entry
+
+log = logging.getLogger(__name__)
 
 # The columns of radmeter.create_staged, in its order.
 COLUMNS = (*RECORD_NAMES, "reason", "pairs", "ignored", "new_client")
@@ -51,7 +54,10 @@ class Rows:
                     [entries[place].seq for place in places],
                     [entries[place].received_at_us for place in places],
                 )
-            except NotPlain:
+            except Exception as error:
+                if not isinstance(error, NotPlain):
+                    log.exception("packets cannot be read by columns, so each is read by itself")
+                # Whatever it is: the parser finds the packets that cannot be counted, and the others go on.
                 others += places
                 continue
             for place, line, client, key in zip(places, *made, strict=True):

@@ -1,6 +1,7 @@
 """A batch is copied into a temporary table of the owner, into which its caller may insert, and no more."""
 
 import json
+import random
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from support.beside import Beside
 from support.functions import value
 from support.ledger import ingest, progress, segment_id
 from support.logins import as_role, login_role
@@ -18,6 +20,7 @@ from radmeter.ingest.position import Position
 from radmeter.ingest.rows import Rows
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Progress, Store
+from radmeter.packet.columns import NULL
 from radmeter.plugin.journal.packet_text import to_text
 from radmeter.plugin.journal.reader import Entry, Segment
 from radmeter.plugin.journal.segment_format import PAIRS_JSON, SegmentHeader
@@ -97,6 +100,8 @@ def test_a_table_of_the_caller_is_refused_before_and_after_it_is_filled(
             for statement in ("SELECT radmeter.stage()", CALL):
                 with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=OWNED):
                     caller.execute(statement.encode())
+            # Else the role still owns it for a moment after the session's end.
+            caller.execute("DISCARD TEMP")
     finally:
         connection.execute(f'REVOKE TEMPORARY ON DATABASE {connection.info.dbname} FROM "{user}"'.encode())
 
@@ -115,12 +120,36 @@ def test_what_was_inserted_before_the_batch_or_is_beyond_a_limit_does_not_count(
         caller.commit()
         assert progress(caller, "n").seq == 2
         caller.execute("SELECT radmeter.stage()")
-        for seq in (4, 3):
+        for seq in (4, 3, 4):
             caller.execute(insert.format(seq).encode())
-        with pytest.raises(psycopg.DatabaseError, match="not above the one before"):
+        with pytest.raises(
+            psycopg.DatabaseError, match="1 records have numbers that are not above 2 or come twice"
+        ):
             caller.execute(f"SELECT radmeter.ingest('{segment_id('n')}', 2, 1, NULL, 1)".encode())
     assert value(connection, "count(*) FROM rejected_packet") == 1
     assert value(connection, "count(*) FROM radacct") == 0
+
+
+def test_one_batch_that_two_copy_at_once_is_counted_once(database: str, connection: Connection) -> None:
+    after = progress(connection, "n")
+    copied = Rows([stop(1), stop(2)]).copied([])
+
+    def copy(caller: Connection) -> None:
+        with caller.transaction():
+            caller.execute("SELECT radmeter.stage()")
+            with caller.cursor().copy(f"COPY pg_temp.staged FROM STDIN (NULL '{NULL}')".encode()) as into:
+                into.write(copied)
+            caller.execute("SELECT radmeter.ingest(%s::uuid, %s, %s, NULL, 7)", (segment_id("n"), *after))
+
+    with psycopg.connect(database) as first:
+        first.execute("SELECT 1")  # a transaction
+        copy(first)
+        with Beside(database, copy) as second:
+            assert second.waits_for(first)
+            first.commit()
+            with pytest.raises(psycopg.Error, match="is counted up to number 2, not up to 0"):
+                second.result()
+    assert counted(connection) == 10
 
 
 def test_a_database_that_is_not_upgraded_yet_gets_json(
@@ -157,6 +186,25 @@ def test_a_value_that_copy_refuses_costs_only_its_packet(
     assert value(connection, "username FROM radacct WHERE username LIKE 'DOMAIN%'") == "DOMAIN\\Nalice\t\x1e"
 
 
+@pytest.mark.parametrize("copied", [True, False], ids=["copied", "json"])
+def test_records_of_unequal_length_are_counted_in_the_order_of_their_numbers(
+    shipper: str, connection: Connection, tmp_path: Path, copied: bool
+) -> None:
+    """PostgreSQL puts a short row into a former page in which a long one had no room."""
+    chance = random.Random(1)
+    if not copied:
+        connection.execute("REVOKE EXECUTE ON FUNCTION radmeter.stage() FROM radmeter_ingest")
+    with closing(Store(shipper)) as store:
+        for first in range(1, 1200, 400):
+            batch = [
+                stop(seq, Connect_Info="x" * chance.randrange(250), User_Name="y" * chance.randrange(1, 250))
+                for seq in range(first, first + 400)
+            ]
+            send(store, tmp_path, *batch)
+    assert value(connection, "sum(acctinputoctets)::int FROM radacct") == 6000
+    assert value(connection, "count(*) FROM rejected_packet") == 0
+
+
 def test_a_batch_with_an_arrival_that_is_not_believed_goes_the_general_way(
     shipper: str, connection: Connection, tmp_path: Path
 ) -> None:
@@ -166,12 +214,12 @@ def test_a_batch_with_an_arrival_that_is_not_believed_goes_the_general_way(
             seq, Acct_Session_Id="s", Acct_Status_Type="Interim-Update", Calling_Station_Id="d",
             Called_Station_Id="02-00-00-00-00-01", Acct_Session_Time="60", Acct_Output_Octets="0",
             Acct_Input_Octets=str(octets), Tmp_Integer_0=str(now // 1_000_000 + seq),
-        ).pairs  # fmt: skip
+        ).text  # fmt: skip
         return Entry(seq, now + seq * 1_000_000 - ago * 3_600_000_000, pairs)
 
     connection.execute(
         """CREATE OR REPLACE FUNCTION radmeter.update_plain(
-               p_places tid[], p_router_ids bigint[], p_usage_dates date[]) RETURNS bigint[]
+               p_places tid[], p_router_ids bigint[], p_usage_dates date[], p_usernames text[]) RETURNS bigint[]
            LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it may be plain'; END $$"""
     )
     with closing(Store(shipper)) as store:

@@ -4,7 +4,7 @@ import os
 import random
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -40,6 +40,12 @@ DOORS: tuple[Pairs, ...] = (
     (("NAS-Identifier", "delta-ap"), ("NAS-IP-Address", "10.0.0.4")),
     (("NAS-Identifier", "02-00-00-00-00-0E"), ("NAS-IP-Address", "10.0.0.5")),
     (("Called-Station-Id", "hotspot1"), ("NAS-IP-Address", "10.0.0.6")),
+)
+# Of a packet that shows a second router.
+TWO_DOORS: tuple[Pairs, ...] = (
+    (("Called-Station-Id", "02-00-00-00-00-0A"), ("NAS-Identifier", "bravo")),
+    (("Called-Station-Id", "02-00-00-00-00-0A"), ("NAS-Identifier", "02-00-00-00-00-0C")),
+    (("Called-Station-Id", "02-00-00-00-00-0B"), ("NAS-IP-Address", "10.0.0.4")),
 )
 USERS = ("anna", "daily", "weekly", "zone", "anna", "bert", "daily", None, "erased-" + "5" * 32)
 # What describes a session. A packet has each of them, lacks it, or has another value.
@@ -81,26 +87,37 @@ TABLES = {
     "public.routers": ("created_at", "updated_at"),
     "radmeter.session_slice": (),
     "radmeter.session_alias": ("noted_at",),
+    "radmeter.sent_username": (),
     "radmeter.adoption_baseline": (),
     "radmeter.kept_per_hour": ("updated_at",),
     "radmeter.router_network": (),
     "radmeter.router_coa_state": (),
     "radmeter.journal_segment": ("updated_at", "seen_at", "registered_at", "finished_at"),
 }
+# Routers that are bound to clients, others merged into them, and a tenant whose realm changes after two days.
+BOUND = """
+UPDATE routers SET clients = '{192.0.2.0/24}', tenant_id = 7 WHERE name = 'alpha';
+UPDATE routers SET clients = '{192.0.2.1/32}', tenant_id = 7 WHERE name IN ('bravo', 'delta');
+INSERT INTO radmeter.tenants (id, name, timezone, issuer_id) VALUES (7, 'inn', 'UTC', 1);
+INSERT INTO radmeter.tenant_realm VALUES
+    (7, (timestamptz '{begin}' - interval '90 days')::date, 'hotel'),
+    (7, (timestamptz '{begin}' + interval '2 days')::date, 'inn');
+INSERT INTO subscribers (username, plan_id) SELECT username || '@hotel', plan_id FROM subscribers;
+INSERT INTO subscribers (username, plan_id) SELECT 'anna@inn', max(plan_id) FROM subscribers"""
 # The general way alone.
 WITHOUT = """
 CREATE OR REPLACE FUNCTION radmeter.find_plain(
-    OUT places tid[], OUT router_ids bigint[], OUT usage_dates date[])
+    OUT places tid[], OUT router_ids bigint[], OUT usage_dates date[], OUT usernames text[])
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
-AS 'SELECT NULL::tid[], NULL::bigint[], NULL::date[]'"""
+AS 'SELECT NULL::tid[], NULL::bigint[], NULL::date[], NULL::text[]'"""
 # How many went the plain way.
 COUNTED = """
 CREATE SEQUENCE public.plain MINVALUE 0 START 0;
 SELECT nextval('public.plain');
 ALTER FUNCTION radmeter.update_plain RENAME TO update_plain_itself;
-CREATE FUNCTION radmeter.update_plain(tid[], bigint[], date[]) RETURNS bigint[]
+CREATE FUNCTION radmeter.update_plain(tid[], bigint[], date[], text[]) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE v_taken bigint[] := radmeter.update_plain_itself($1, $2, $3);
+DECLARE v_taken bigint[] := radmeter.update_plain_itself($1, $2, $3, $4);
 BEGIN
     PERFORM setval('public.plain', currval_of + coalesce(cardinality(v_taken), 0))
     FROM (SELECT last_value AS currval_of FROM public.plain) AS counted;
@@ -158,15 +175,15 @@ class Site:
                 status = "Start"
         if status == "Start" or self._rarely(0.02):
             life.start, life.octets = self.now, [0, 0]
-        door = chance.choice(DOORS) if self._rarely(0.02) else life.door
+        door = chance.choice(DOORS + TWO_DOORS) if self._rarely(0.03) else life.door
         stamp = self.now // SECOND - chance.choice((0, 0, 0, 1, 1, 2))
         if self._rarely():
             stamp -= chance.choice((-200, 60, 600, 4000, 86_400, 8 * 86_400))
         pairs = [("Acct-Status-Type", status), *door]
         if not self._rarely(0.1):
             pairs.append(("Tmp-Integer-0", str(stamp)))
-        if self._rarely(0.3):
-            pairs.append(("Tmp-IP-Address-0", chance.choice(("192.0.2.1", "192.0.2.2"))))
+        if not self._rarely(0.05):
+            pairs.append(("Tmp-IP-Address-0", "192.0.2.2" if self._rarely(0.05) else "192.0.2.1"))
         if status.startswith("Accounting"):
             return pairs
         pairs.append(("Acct-Session-Id", f"s{life.number}" if not self._rarely(0.01) else "erased"))
@@ -249,6 +266,9 @@ def test_with_the_plain_way_and_without_it_every_row_is_the_same(
         hour=20, minute=0, second=0, microsecond=0
     )
     site = Site(chance, int(begin.timestamp()) * SECOND)
+    if seed % 2 == 0:
+        for connection in two:
+            connection.execute(BOUND.replace("{begin}", begin.isoformat()).encode())
     stores = [Store(connection.info.dsn) for connection in two]
     sent = {"node-1": 0, "node-2": 0}
     interims = 0
@@ -281,3 +301,84 @@ def test_with_the_plain_way_and_without_it_every_row_is_the_same(
     assert value(two[0], "last_value FROM public.plain") > interims / 10
     assert value(two[0], "count(*) FROM accounting_anomaly") > 0
     assert value(two[0], "count(*) FROM radacct") > BATCHES
+    if seed % 2 == 0:
+        assert value(two[0], "count(*) FROM rejected_packet WHERE reason LIKE '%%is bound to%%'") > 10
+        assert (
+            value(two[0], "count(DISTINCT username) FROM user_quota_usage WHERE username ~ '@(hotel|inn)'")
+            > 3
+        )
+
+
+def interim(seq: int, octets: int, session: str = "s", user: str = "anna", **more: str) -> Entry:
+    """Return an interim of a session that is an hour old, sent a second after the one before."""
+    at = int(datetime.now(UTC).timestamp()) - 600 + seq
+    pairs = {
+        "Acct-Status-Type": "Interim-Update",
+        "Acct-Session-Id": session,
+        "User-Name": user,
+        "Calling-Station-Id": "AA-00-00-00-00-01",
+        "Called-Station-Id": "02-00-00-00-00-0A",
+        "Tmp-Integer-0": str(at),
+        "Tmp-IP-Address-0": "192.0.2.1",
+        "Acct-Session-Time": str(3600 + seq),
+        "Acct-Input-Octets": str(octets),
+        "Acct-Output-Octets": "0",
+        **{name.replace("_", "-"): text for name, text in more.items()},
+    }
+    return Entry(seq, at * SECOND, list(pairs.items()))
+
+
+def plain(connection: Connection) -> int:
+    return int(str(value(connection, "last_value FROM public.plain")))
+
+
+def test_of_records_that_have_one_unique_id_by_intent_none_is_plain(
+    two: tuple[Connection, Connection],
+) -> None:
+    """It is made of the user's name and the session's id with a comma between. The router's counter began anew."""
+    totals = []
+    for connection in two:
+        with closing(Store(connection.info.dsn)) as store:
+            ship(store, "n", [interim(1, 100, "b,c", "a")])
+            ship(store, "n", [interim(2, 10, "c", "a,b"), interim(3, 150, "b,c", "a")])
+        totals.append(value(connection, "sum(bytes_in) FROM user_quota_usage"))
+        assert value(connection, "count(*) FROM radacct") == 1
+    assert totals == [250, 250]
+    assert plain(two[0]) == 0
+
+
+def test_a_bound_router_and_a_realm_leave_interims_plain(two: tuple[Connection, Connection]) -> None:
+    connection = two[0]
+    connection.execute(BOUND.replace("{begin}", "2026-01-01 00:00:00+00").encode())
+    with closing(Store(connection.info.dsn)) as store:
+        ship(store, "n", [interim(1, 100)])
+        # The second record shows a router that its client may not name, so it is set aside.
+        forged = interim(3, 300, "t", NAS_Identifier="bravo", Tmp_IP_Address_0="192.0.2.2")
+        ship(store, "n", [interim(2, 200), forged])
+        ship(store, "n", [interim(4, 400), interim(5, 500, "u", NAS_Identifier="bravo")])
+        ship(store, "n", [interim(6, 600), interim(7, 700, "u", NAS_Identifier="bravo")])
+        ship(store, "n", [interim(8, 800, Tmp_IP_Address_0="192.0.2.2")])
+        # Not any more: the session's user is not the one that the record has now.
+        connection.execute("UPDATE radacct SET username = 'anna' WHERE acctsessionid = 's'")
+        ship(store, "n", [interim(9, 900)])
+    assert plain(connection) == 6  # two of them of the second record: the batch was sent twice
+    assert value(connection, "count(*) FROM rejected_packet") == 1
+    for user, octets in (("anna", 900), ("anna@inn", 700)):
+        assert value(connection, f"sum(bytes_in) FROM user_quota_usage WHERE username = '{user}'") == octets
+
+
+def test_a_record_with_a_new_client_is_not_plain_and_the_others_are(
+    two: tuple[Connection, Connection],
+) -> None:
+    connection = two[0]
+    with closing(Store(connection.info.dsn)) as store:
+        ship(store, "n", [interim(1, 100), interim(2, 100, "t")])
+        ship(
+            store,
+            "n",
+            [interim(3, 200), interim(4, 200, "t", Tmp_IP_Address_0="192.0.2.77")],
+            new_clients=[1],
+        )
+    assert plain(connection) == 1
+    assert value(connection, "host(packets_from) FROM radmeter.router_coa_state") == "192.0.2.77"
+    assert value(connection, "sum(bytes_in) FROM user_quota_usage") == 400

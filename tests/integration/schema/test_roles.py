@@ -300,6 +300,7 @@ PARTS = {
     "prepare_incoming",
     "prepare_table",
     "find_plain",
+    "bound_keys",
     "update_plain",
     "matched_routers",
     "reaper_time",

@@ -123,6 +123,7 @@ WITHIN = {
     "prepare_incoming": "test_staging.py",
     "prepare_table": "test_staging.py",
     "find_plain": "test_plain_interims.py",
+    "bound_keys": "test_clients.py",
     "update_plain": "test_plain_interims.py",
     "matched_routers": "test_plain_interims.py",
     "stage": "test_staging.py",

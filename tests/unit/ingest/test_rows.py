@@ -7,7 +7,7 @@ import pytest
 
 from radmeter.ingest.records import as_json
 from radmeter.ingest.rows import COLUMNS, MOST_LISTS, KnownLists, Rows, line_of
-from radmeter.packet.columns import NULL
+from radmeter.packet.columns import NULL, Attributes
 from radmeter.packet.record import MOST_OCTETS
 from radmeter.plugin.journal.packet_text import BETWEEN, END_OF_NAMES, to_text
 from radmeter.plugin.journal.reader import Entry
@@ -109,6 +109,16 @@ def test_text_that_is_no_list_of_pairs_is_set_aside_as_before() -> None:
     given = entries([usual], texts)
     made = Rows(given, KnownLists())
     assert made.lines == [line_of(as_json(entry)) for entry in given]
+
+
+def test_a_fault_of_the_columns_stops_no_packet(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    usual = [list(pair) for pair in PLAIN.items()]
+    given = entries([usual] * 3, [])
+    monkeypatch.setattr(Attributes, "_octets", None)
+    assert Rows(given).lines == [line_of(as_json(entry)) for entry in given]
+    assert "cannot be read by columns" in caplog.text
 
 
 def test_a_new_client_is_the_last_column() -> None:
