@@ -43,6 +43,8 @@ class Task:
 
     what: str
     do: Callable[[], None]
+    # What is said before it is done, since that may take minutes.
+    before: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def say(*lines: str, err: bool = False) -> None:
         shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
         sys.stdout.flush()
         (sys.stderr if err else sys.stdout).write(shown + "\n")
+    sys.stdout.flush()
 
 
 def main() -> int:
@@ -290,7 +293,7 @@ def environment(root: Path, stays: list[str]) -> Iterator[Task]:
         stays.append(f"{venv}: scripts/setup did not make it here")
         return
     need_root(venv.stat().st_uid, venv)
-    yield Task(f"{venv} ({size(venv)})", partial(remove_environment, venv))
+    yield Task(f"{venv} ({size(venv)})", partial(remove_environment, venv), f"Removing {venv} ..")
 
 
 def remove_environment(venv: Path) -> None:
@@ -329,8 +332,9 @@ def files(paths: list[Path], stays: list[str]) -> Iterator[Task]:
             stays.append(f"{path}: a symbolic link. Remove by hand what it points to")
         elif path.exists():
             need_root(path.stat().st_uid, path)
-            shown = f"{path} ({size(path)})" if path.is_dir() else str(path)
-            yield Task(shown, partial(remove, path))
+            is_tree = path.is_dir()
+            shown = f"{path} ({size(path)})" if is_tree else str(path)
+            yield Task(shown, partial(remove, path), f"Removing {path} .." if is_tree else "")
 
 
 def emptied(directory: Path, ours: set[Path], stays: list[str], *, whole: bool) -> Iterator[Task]:
@@ -406,6 +410,8 @@ def agreed() -> bool:
 def take_back(plan: Plan) -> int:
     """Do all tasks. Return the exit code. The notes stay if a task failed, so that it can be tried again."""
     for task in plan.tasks:
+        if task.before:
+            say(task.before)
         try:
             task.do()
         except OSError as error:

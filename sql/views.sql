@@ -192,13 +192,16 @@ LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = router.id
 LEFT JOIN radmeter.router_coa_state AS state ON state.router_id = router.id
 LEFT JOIN radmeter.vendor_profiles() AS profile ON profile.vendor = coalesce(coa.vendor, 'generic');
 
--- Alerts, open and past. subject: what is wrong, for people. state: firing; clearing: it is well again, but not for long
--- enough; resolved. folded: how many alerts this one stands for. muted_until: nobody is told of it before.
+-- Alerts, open and past. subject: what is wrong, for people; a router by the name that known_as() of
+-- src/radmeter/routers/lookup.py gives. state: firing; clearing: it is well again, but not for long enough; resolved.
+-- folded: how many alerts this one stands for. muted_until: nobody is told of it before.
 CREATE OR REPLACE VIEW radmeter.alert_list AS
 SELECT alert.id, alert.rule, alert.kind, alert.severity,
        CASE WHEN alert.resolved_at IS NOT NULL THEN 'resolved'
             WHEN coalesce(watch.phase, other.phase) = 'clearing' THEN 'clearing' ELSE 'firing' END AS state,
        CASE WHEN alert.username IS NOT NULL THEN 'user ' || alert.username
+            WHEN router.status = 'discovered' THEN
+                concat('router ', coalesce(nullif(router.nas_identifier, ''), router.name), ' (discovered)')
             WHEN alert.router_id IS NOT NULL THEN 'router ' || coalesce(router.name, '#' || alert.router_id)
             WHEN alert.site IS NOT NULL THEN 'site ' || alert.site ELSE 'all routers' END AS subject,
        alert.router_id, router.name AS router, alert.site, alert.username, alert.began_at, alert.fired_at,

@@ -16,6 +16,8 @@ BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 # The drawing's own units: fine enough that a rounded height shows no step.
 WIDTH, HEIGHT = 10_000, 2_800
+# For a narrow place, such as a phone. Letters have the same size in these units, so they are larger beside the bars.
+NARROW = 4_000
 LEFT, RIGHT, TOP, BOTTOM = 1_000, 100, 420, 420
 TEXT = 175
 # A letter of the font is at most so wide, so that labels do not overlap.
@@ -45,6 +47,7 @@ def bar_chart(
     point: str = ".",
     titled: bool = False,
     binary: bool = False,
+    width: int = WIDTH,
 ) -> str:
     """Return an SVG document.
 
@@ -60,6 +63,8 @@ def bar_chart(
         The title is seen, too: the chart stands alone.
     binary
         The axis is in KiB, MiB or GiB, as amounts on pages are; else in kB, MB or GB, as what is billed.
+    width
+        How wide it is, if it is `HEIGHT` high: `WIDTH`, or `NARROW`.
     """
     top = max([0, *(sum(each for each in bar.octets if each > 0) for bar in bars)])
     bottom = min([0, *(sum(each for each in bar.octets if each < 0) for bar in bars)])
@@ -76,7 +81,7 @@ def bar_chart(
     head = HEAD if titled else 0
     zero = TOP + high * above // (above + below)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 {-head} {WIDTH} {HEIGHT + head}" role="img"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 {-head} {width} {HEIGHT + head}" role="img"'
         f' font-family="{FONT}" font-size="{TEXT}" fill="#333333">',
         f"<title>{_text(title)}</title>",
     ]
@@ -87,12 +92,12 @@ def bar_chart(
         y = zero - number * step * high // span
         color = "#666666" if number == 0 else "#dddddd"
         parts.append(
-            f'<line x1="{LEFT}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}" stroke="{color}" stroke-width="10"/>'
+            f'<line x1="{LEFT}" y1="{y}" x2="{width - RIGHT}" y2="{y}" stroke="{color}" stroke-width="10"/>'
         )
         label = f"{in_unit(number * step, unit, base).replace('.', point)} {names[unit]}"
         parts.append(f'<text x="{LEFT - 80}" y="{y + TEXT // 3}" text-anchor="end">{label}</text>')
-    parts += _bars(bars, zero, high, span)
-    parts += _labels(bars)
+    parts += _bars(bars, width, zero, high, span)
+    parts += _labels(bars, width)
     parts += _legend(legend, below > 0)
     return "\n".join([*parts, "</svg>\n"])
 
@@ -121,15 +126,15 @@ def _step(span: int) -> int:
         step *= 10
 
 
-def _place(number: int, count: int) -> int:
+def _place(number: int, count: int, width: int) -> int:
     """Return where the slot of a bar begins."""
-    return LEFT + (WIDTH - LEFT - RIGHT) * number // max(count, 1)
+    return LEFT + (width - LEFT - RIGHT) * number // max(count, 1)
 
 
-def _bars(bars: Sequence[Bar], zero: int, high: int, span: int) -> list[str]:
+def _bars(bars: Sequence[Bar], width: int, zero: int, high: int, span: int) -> list[str]:
     parts = []
     for number, bar in enumerate(bars):
-        begin, end = _place(number, len(bars)), _place(number + 1, len(bars))
+        begin, end = _place(number, len(bars), width), _place(number + 1, len(bars), width)
         gap = (end - begin) // 6
         up = down = 0
         for which, octets in enumerate(bar.octets):
@@ -151,13 +156,13 @@ def _bars(bars: Sequence[Bar], zero: int, high: int, span: int) -> list[str]:
     return parts
 
 
-def _labels(bars: Sequence[Bar]) -> list[str]:
+def _labels(bars: Sequence[Bar], width: int) -> list[str]:
     widest = max((len(bar.label) for bar in bars), default=1)
-    most = max((WIDTH - LEFT - RIGHT) // ((widest + 1) * LETTER), 1)
+    most = max((width - LEFT - RIGHT) // ((widest + 1) * LETTER), 1)
     every = -(-len(bars) // most) or 1
     y = HEIGHT - BOTTOM + 2 * TEXT
     return [
-        f'<text x="{(_place(number, len(bars)) + _place(number + 1, len(bars))) // 2}" y="{y}"'
+        f'<text x="{(_place(number, len(bars), width) + _place(number + 1, len(bars), width)) // 2}" y="{y}"'
         f' text-anchor="middle">{_text(bar.label)}</text>'
         for number, bar in enumerate(bars)
         if number % every == 0

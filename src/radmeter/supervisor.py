@@ -143,7 +143,9 @@ class Supervisor:
             ends = _ends(process, seconds, hurry)
         if not ends:
             with suppress(OSError):  # the terminal may be gone
-                self._say(f"{name} does not end on {program.end_signal.name}; killing it")
+                self._say(
+                    f"{name} does not end on {program.end_signal.name}; killing it. No answered packet is lost"
+                )
             os.kill(process.pid, program.kill_signal)
             _ends(process, KILLED_SECONDS)
         _end_group(process)

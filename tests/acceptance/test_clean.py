@@ -154,6 +154,8 @@ def test_what_it_left_is_said_and_removed_and_nothing_else(own_users: Checkout) 
 
     code, said = tree.clean("--yes")
     assert (code, said.splitlines()[-1]) == (0, "Removed."), said
+    assert f"\nRemoving {tree.root}/.venv ..\n" in said
+    assert f"\nRemoving {tree.state}/postgresql ..\n" in said
     assert tree.files() == {"var", "var/mine", "var/radmeter.toml"}
     assert tree.home.stat().st_mode & 0o777 == 0o700
     assert tree.run("getent", "passwd", "radmeter")[0] == 2

@@ -32,6 +32,17 @@ def kinds(document: Path) -> Iterator[tuple[int, str, str]]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_paragraph_below_a_list_is_no_part_of_its_last_entry(document: Path) -> None:
+    glued, in_list = [], False
+    for number, kind, line in kinds(document):
+        entry = re.match(r" *(?:[-*]|\d+\.) ", line)
+        if in_list and kind == "prose" and not entry and not line.startswith(" "):
+            glued.append(number)
+        in_list = kind == "prose" and (entry is not None or in_list)
+    assert glued == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_blank_lines_separate_headings_tables_and_code(document: Path) -> None:
     glued = []
     before = "blank"

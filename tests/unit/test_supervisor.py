@@ -128,7 +128,7 @@ def test_one_that_does_not_listen_is_killed_at_the_deadline(supervisor: Supervis
     pid = supervisor.pids()["deaf"]
     supervisor.stop_all(seconds=0.2)
     assert not alive(pid)
-    assert said == ["deaf does not end on SIGTERM; killing it"]
+    assert said == ["deaf does not end on SIGTERM; killing it. No answered packet is lost"]
 
 
 def test_a_program_may_have_signals_of_its_own_and_its_exit_status_is_told(
@@ -147,7 +147,7 @@ def test_a_program_may_have_signals_of_its_own_and_its_exit_status_is_told(
     awaits(supervisor, "own", "ready")
     assert supervisor.stop("own", 0.2) == 7
     assert "asked" in "\n".join(supervisor.last_words("own"))
-    assert said == ["own does not end on SIGINT; killing it"]
+    assert said == ["own does not end on SIGINT; killing it. No answered packet is lost"]
 
 
 def test_each_start_is_prepared_and_one_that_cannot_be_is_tried_again(

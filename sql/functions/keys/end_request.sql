@@ -1,6 +1,6 @@
 -- radmeter.end_request(key_id, idempotency_key, started_at, status, body): ends a write by the HTTP API.
 --   started_at    what begin_request returned
---   status, body  the answer. NULL: it was refused, so the same request may be tried again
+--   status, body  the answer. NULL: it was refused. Only a server before this one says so: see begin_request
 -- Returns whether it was still this one's to end. False: it took so long that another connection has begun it again.
 -- Called by `radmeter serve`: with an answer in the transaction of the write, so that both or none of them is there.
 -- Reads radmeter.api_keys, writes api_requests.

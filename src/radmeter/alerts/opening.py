@@ -83,7 +83,8 @@ UPDATE radmeter.alerts AS alert SET
 FROM unnest(%(router_id)s::bigint[], %(heard_at)s::text[], %(hold_until)s::timestamptz[])
     AS new (router_id, heard_at, hold_until)
 WHERE alert.kind = 'router_silent' AND alert.resolved_at IS NULL AND alert.router_id = new.router_id"""
-# What is well again, but not for long enough, waits: it may be over before anybody is told.
+# What is well again, but not for long enough, waits: it may be over before anybody is told. So does a silent router
+# that was heard once and is not late since: its second packet may be the next.
 # An array, so that its rows are found by their ids. As a join, with 50,000 open alerts, the table was read in whole for
 # each, which took 2 s. The mutes in force are read once: there are few, and there may be 100,000 alerts.
 TO_ANNOUNCE = """
@@ -101,7 +102,7 @@ WHERE alert.id = ANY (ARRAY(
           mute.rule, mute.router_id, mute.site, mute.username, open.rule, open.router_id, open.site, open.username))
       AND NOT EXISTS (SELECT FROM radmeter.router_watch AS watch
                       WHERE open.kind = 'router_silent' AND watch.router_id = open.router_id
-                        AND watch.phase = 'clearing')
+                        AND (watch.phase = 'clearing' OR watch.arrivals > 0))
       AND NOT EXISTS (SELECT FROM radmeter.alert_watch AS watch
                       WHERE watch.rule = open.rule AND watch.phase = 'clearing'
                         AND watch.subject = radmeter.alert_subject(open.router_id, open.site))

@@ -4,7 +4,8 @@ Packets of a router are expected while it has open sessions. It is silent when n
 A router whose sessions all ended by a Stop is idle, not silent. One whose sessions the jobs closed as stale is silent.
 
 A silent router is heard again with its second packet: one that sends every fourth interim only is not well. Between the
-packets it may be late by half an interim.
+packets it may be late by half an interim. If it is later than that before it counts as well, a packet was lost: the
+time for which it has to be well begins again. It is silent again after its interims, as any other router.
 """
 
 from dataclasses import dataclass, replace
@@ -115,7 +116,9 @@ def judge(
         return _nothing_expected(watch, heard, rule, at)
     interims = LATE_INTERIMS if watch.is_open and watch.arrivals else rule.interims
     late_at = watch.silent_at(interims)
-    late = late_at is None or judged_at >= late_at
+    late = _is_past(late_at, judged_at)
+    if late and watch.phase == "clearing" and not _is_past(watch.silent_at(rule.interims), judged_at):
+        return replace(watch, since=at, due_at=at + timedelta(seconds=AGAIN_SECONDS)), None
     if late and watch.is_open and watch.arrivals:
         # A packet alone did not bring it back: the next ones are counted anew.
         watch = replace(watch, arrivals=0)
@@ -125,6 +128,10 @@ def judge(
     if silent and held and not watch.is_open:
         return replace(watch, due_at=at + timedelta(seconds=AGAIN_SECONDS)), None
     return _step(watch, rule, silent, at, late_at)
+
+
+def _is_past(moment: datetime | None, at: datetime) -> bool:
+    return moment is None or at >= moment
 
 
 def _with(watch: Watch, heard: Heard, at: datetime) -> Watch:

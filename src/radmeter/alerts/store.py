@@ -75,7 +75,7 @@ ONE = f"{_LIST} WHERE id = %(id)s"
 PARTS = f"{_LIST} WHERE folded_into = %(id)s ORDER BY id LIMIT 1000"
 MUTES = """
 SELECT mute.id, mute.rule, mute.router_id, router.name AS router, mute.site, mute.username, mute.until_at, mute.note,
-       mute.created_at, mute.created_by
+       mute.created_at, mute.created_by, router.status, router.nas_identifier
 FROM radmeter.alert_mutes AS mute LEFT JOIN public.routers AS router ON router.id = mute.router_id
 WHERE mute.until_at > now() OR %(all)s ORDER BY mute.until_at, mute.id"""
 SITE = """

@@ -32,14 +32,21 @@ def explained(alert: dict[str, Any], zone: tzinfo = UTC) -> str:
         octets, usual = human_bytes(detail["octets"]), human_bytes(detail["usual_octets"])
         return f"{octets} in the hour of {_time(detail['hour'], zone)}; usual are {usual}"
     if alert["kind"] == "quota" and "percent" in detail:
-        return f"{detail['percent']} % in the period from {detail['period_start']}"
+        beyond = " or more" if _is_over(alert) else ""
+        return f"{detail['percent']} %{beyond} in the period from {detail['period_start']}"
     if alert["kind"] in ("ship_lag", "no_packets"):
         return f"the last packet that is counted came {_time(alert['began_at'], zone)}"
     return ""
 
 
 def _what(alert: dict[str, Any]) -> str:
+    if _is_over(alert):
+        return "has used all of the quota"
     return WHAT.get(alert["kind"], printable(str(alert["kind"])))
+
+
+def _is_over(alert: dict[str, Any]) -> bool:
+    return alert["kind"] == "quota" and (alert["detail"] or {}).get("percent") == 100
 
 
 def _time(at: datetime | str, zone: tzinfo) -> str:

@@ -53,7 +53,7 @@ class Access:
         self._now = now
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._noted: dict[str, float] = {}
-        self._finding: dict[str, asyncio.Task[_Known | None]] = {}
+        self._finding: dict[tuple[str, bool], asyncio.Task[_Known | None]] = {}
         self._trying = Shares(LOOKED_UP_AT_ONCE, WAIT_SECONDS, "too many keys of this address are looked up")
         self._noting: set[asyncio.Task[None]] = set()
         self.rates = Rates(now)
@@ -83,7 +83,9 @@ class Access:
         else:
             found = await self._tried(key, address)
         if found is None:
-            raise _no_key("this key is none, or it was revoked or has expired")
+            raise _no_key(
+                "this key is unknown, was revoked, or has expired: `radmeter keys list` shows those that hold"
+            )
         if found.caller.expires_at is not None and found.caller.expires_at <= datetime.now(UTC):
             self._take_failure(address)
             raise _no_key("this key has expired")
@@ -127,7 +129,7 @@ class Access:
         """
         found = self._known.get(key_id)
         if found is None or found.until <= self._now():
-            found = await self._find(key_id)
+            found = await self._find(key_id, in_use=True)
             if found is not None:
                 self._note(key_id)
         if found is None or (
@@ -178,18 +180,22 @@ class Access:
             return False
         return any(found in network for network in self._proxies)
 
-    async def _find(self, key_id: str) -> _Known | None:
-        """Look a key up. Requests that come meanwhile wait for the same answer."""
-        finding = self._finding.get(key_id)
+    async def _find(self, key_id: str, *, in_use: bool = False) -> _Known | None:
+        """Look a key up. Requests that come meanwhile wait for the same answer.
+
+        However many keys are tried, those in use do not wait for them: also not for who tries one of the same id.
+        """
+        which = key_id, in_use or key_id in self._known
+        finding = self._finding.get(which)
         if finding is None:
-            finding = self._finding[key_id] = asyncio.create_task(self._look_up(key_id))
-            finding.add_done_callback(lambda _: self._finding.pop(key_id))
+            finding = self._finding[which] = asyncio.create_task(self._look_up(*which))
+            finding.add_done_callback(lambda _: self._finding.pop(which))
         return await asyncio.shield(finding)
 
-    async def _look_up(self, key_id: str) -> _Known | None:
+    async def _look_up(self, key_id: str, in_use: bool) -> _Known | None:
         # Counted from here: a key that is revoked while the database answers holds no longer than others.
         until = self._now() + FOUND_SECONDS
-        row = await row_of_keys(self._pools, FIND, (key_id,))
+        row = await row_of_keys(self._pools, FIND, (key_id,), in_use=in_use)
         if row is None:
             return None
         name, role, tenant_id, tenant, sha256, count, seconds, expires_at = row

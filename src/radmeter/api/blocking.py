@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 from radmeter.api.connection import ApiConnection
 from radmeter.database.connection import Connection
 
 T = TypeVar("T")
+
+# Threads that wait for the database: not those of asyncio, which are few, and which metrics and files need. Each call
+# holds a connection for reading, so there are no more threads than connections (http_pool), and a client that holds its
+# part of those holds the same part of these.
+_THREADS = ThreadPoolExecutor(1000, "statement")
 
 
 class _Found:
@@ -44,5 +50,6 @@ class _Blocking:
 
 async def in_thread(connection: ApiConnection, read: Callable[[Connection], T]) -> T:
     """Run a function that reads by `radmeter.database.views.rows` in a thread, and return what it returns."""
-    blocking = _Blocking(connection, asyncio.get_running_loop())
-    return await asyncio.to_thread(read, cast(Connection, blocking))
+    loop = asyncio.get_running_loop()
+    blocking = _Blocking(connection, loop)
+    return await loop.run_in_executor(_THREADS, read, cast(Connection, blocking))

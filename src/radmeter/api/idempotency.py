@@ -1,26 +1,23 @@
 """Writes that are sent again do nothing twice (draft-ietf-httpapi-idempotency-key-header).
 
-The effect of a write and its answer commit together. So a client that got no answer sends the same request again, and
-gets the first answer, or the write is done now.
+The effect of a write and its answer are one transaction, which holds a lock from its beginning. So a client that got
+no answer sends the same request again, and gets the first answer, or the write is done now. Nothing is left of a write
+that was refused or cut off.
 """
 
 import hashlib
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
-
-import psycopg
 
 from radmeter.api.callers import Caller
 from radmeter.api.connection import ApiConnection
 from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
-from radmeter.api.transactions import WRITE_SECONDS, plain, transaction
-
-log = logging.getLogger(__name__)
+from radmeter.api.transactions import WRITE_SECONDS, as_server, transaction
 
 LONGEST = 255
-END = "SELECT radmeter.end_request(%s, %s, %s, %s::integer, %s::bytea)"
+BEGIN = b"SELECT state, started_at, status, body FROM radmeter.begin_request(%s, %s, %s, %s)"
+END = b"SELECT radmeter.end_request(%s, %s, %s, %s::integer, %s::bytea)"
 
 
 class Answered(NamedTuple):
@@ -60,39 +57,29 @@ async def once(
         409: the same request is in progress. 422: the key was used for another request, or the write is refused.
     """
     sha256 = hashlib.sha256(body).digest()
-    async with plain(pools, "write") as connection:
-        cursor = await connection.execute(
-            "SELECT state, started_at, status, body FROM radmeter.begin_request(%s, %s, %s, %s)",
-            (caller.key_id, key, request, sha256),
-        )
-        row = await cursor.fetchone()
-    assert row is not None
-    state, started_at, status, answer = row
-    if state == "other":
-        raise Problem(
-            422, "idempotency-key-reused", "this Idempotency-Key was used for another request: take a new one"
-        )
-    if state == "running":
-        raise _in_progress()
-    if state == "done":
-        return Answered(int(status), bytes(answer), True)
-    try:
-        async with transaction(pools, caller, writes=True, seconds=WRITE_SECONDS) as connection:
-            status, answer = await write(connection)
-            # The caller's role has no right on what is kept of answers.
-            await connection.execute("SET LOCAL ROLE NONE", prepare=False)
+    async with transaction(pools, caller, writes=True, seconds=WRITE_SECONDS) as connection:
+        # The caller's role has no right on what is kept of answers.
+        async with as_server(connection, caller):
+            cursor = await connection.execute(BEGIN, (caller.key_id, key, request, sha256))
+            row = await cursor.fetchone()
+        assert row is not None
+        state, started_at, status, answer = row
+        if state == "other":
+            raise Problem(
+                422,
+                "idempotency-key-reused",
+                "this Idempotency-Key was used for another request: take a new one",
+            )
+        if state == "running":
+            raise _in_progress()
+        if state == "done":
+            return Answered(int(status), bytes(answer), True)
+        status, answer = await write(connection)
+        async with as_server(connection, caller):
             cursor = await connection.execute(END, (caller.key_id, key, started_at, status, answer))
             if await cursor.fetchone() != (True,):
-                # This process stood still for minutes, and another one has begun the write again: it is that one's.
+                # A server before this one holds no lock, and was faster. This one is rolled back.
                 raise _in_progress()
-    except BaseException:
-        # Nothing was done. If this fails, too, the same request may be tried again after two minutes.
-        try:
-            async with plain(pools, "write") as connection:
-                await connection.execute(END, (caller.key_id, key, started_at, None, None))
-        except (psycopg.Error, Problem) as error:
-            log.warning("a write of key %s was refused, and could not be set free: %s", caller.key_id, error)
-        raise
     return Answered(status, answer, False)
 
 

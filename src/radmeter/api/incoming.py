@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope
 
 from radmeter.api import encoding
 from radmeter.api.problems import Problem, bad_request, invalid, not_found
-from radmeter.api.route import Route
+from radmeter.api.route import Route, check_spelling
 
 PREFIX = "/api/v1"
 LARGEST_BODY = 64 << 10
@@ -89,9 +89,13 @@ def query(scope: Scope, route: Route) -> Any:
     try:
         found = msgspec.convert(given, route.query, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(error, "parameters", _names(route.query)) from None
+        raise invalid(error, "parameters", route.query) from None
     for field in msgspec.structs.fields(route.query):
-        if field.encode_name in given and getattr(found, field.name) is None:
+        if field.encode_name not in given:
+            continue
+        value = getattr(found, field.name)
+        check_spelling(field.encode_name, given[field.encode_name], value)
+        if value is None:
             # msgspec takes the text null for no value. Who wrote it meant something.
             raise bad_request(
                 f"the parameter {field.encode_name!r} cannot be {given[field.encode_name]!r}: leave it out"
@@ -139,13 +143,9 @@ def decoded(text: bytes, headers: Mapping[str, str], route: Route) -> Any:
     try:
         return msgspec.convert(_with_whole_numbers(msgspec.json.decode(text)), route.body)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise invalid(error, "body", _names(route.body)) from None
+        raise invalid(error, "body", route.body) from None
     except RecursionError:
         raise bad_request("body: it is nested too deeply") from None
-
-
-def _names(struct: type[msgspec.Struct]) -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(struct)]
 
 
 def _with_whole_numbers(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Connections to the database: a bounded pool for reading, a smaller one for writing, and a small one for keys.
 
-A client that holds the connections it may have keeps neither others from reading nor anybody's key from being found.
+A client that holds the connections it may have keeps others neither from reading nor from writing, and nobody's key
+from being found.
 """
 
 from collections.abc import AsyncIterator
@@ -67,16 +68,21 @@ class Pools:
     Attributes
     ----------
     shares
-        Of the connections for reading one client may hold so many that some are left.
+        Of the connections of each pool one client may hold so many that some are left.
     """
 
     def __init__(self, dsn: str, read_dsn: str | None, size: int) -> None:
         self.has_standby = read_dsn is not None
-        self.shares = Shares(max(1, size - max(1, size // 4)), WAIT_SECONDS)
+        for_writing = max(2, size // 4)
         self._pools = {
-            "write": _pool(dsn, "write", max(2, size // 4)),
+            "write": _pool(dsn, "write", for_writing),
             "keys": _pool(dsn, "keys", FOR_KEYS),
             "read": _pool(read_dsn or dsn, "read", size),
+        }
+        self.shares: dict[Use, Shares] = {
+            "write": _shares(for_writing),
+            "keys": _shares(FOR_KEYS, "too many keys are looked up"),
+            "read": _shares(size),
         }
 
     async def open(self) -> None:
@@ -117,6 +123,10 @@ class Pools:
         if isinstance(error, TooManyRequests):
             return "too many requests wait for the database"
         return "no connection to the database was free in time"
+
+
+def _shares(size: int, refusal: str = "too many requests of this key are under way") -> Shares:
+    return Shares(max(1, size - max(1, size // 4)), WAIT_SECONDS, refusal)
 
 
 def _pool(dsn: str, name: Use, size: int) -> AsyncConnectionPool[ApiConnection]:

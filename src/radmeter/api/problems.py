@@ -1,6 +1,7 @@
 """Errors as problem details (RFC 9457)."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -76,18 +77,44 @@ def too_slow(seconds: float) -> Problem:
     return Problem(504, "too-slow", detail)
 
 
-def invalid(error: Exception, what: str, allowed: Sequence[str] = ()) -> Problem:
+def invalid(error: Exception, what: str, struct: type[msgspec.Struct] | None = None) -> Problem:
     """Return the problem of a value that has the wrong type or is out of its range.
 
     Parameters
     ----------
-    allowed
-        The names that there are, for somebody who has written another one.
+    struct
+        What was to be read. Who has written a name or a word that it does not know is told those that it takes.
     """
-    names = ""
-    if "unknown field" in str(error):
-        names = f": it takes {', '.join(f'`{name}`' for name in allowed)}" if allowed else ": it takes none"
-    return bad_request(f"{what}: {error}{names}")
+    said = str(error)
+    return bad_request(f"{what}: {said}{_takes(said, struct) if struct is not None else ''}")
+
+
+def _takes(said: str, struct: type[msgspec.Struct]) -> str:
+    fields = msgspec.structs.fields(struct)
+    if "unknown field" in said:
+        return _listed([field.encode_name for field in fields])
+    # What msgspec says of a word that is none of a Literal's, with the place of it.
+    found = re.fullmatch(r"Invalid enum value .* - at `\$\.(\w+)`", said, re.DOTALL)
+    words = [
+        word for field in fields if found and field.encode_name == found[1] for word in _words(field.type)
+    ]
+    return _listed(words) if words else ""
+
+
+def _words(type_: Any) -> list[str]:
+    about = msgspec.inspect.type_info(type_)
+    kinds = about.types if isinstance(about, msgspec.inspect.UnionType) else (about,)
+    return [str(value) for each in kinds for value in _values(each)]
+
+
+def _values(about: msgspec.inspect.Type) -> tuple[object, ...]:
+    if isinstance(about, msgspec.inspect.Metadata):
+        about = about.type
+    return about.values if isinstance(about, msgspec.inspect.LiteralType) else ()
+
+
+def _listed(names: list[str]) -> str:
+    return f": it takes {', '.join(f'`{name}`' for name in names)}" if names else ": it takes none"
 
 
 JSON_SCHEMA: dict[str, Any] = {"$ref": "#/components/schemas/ProblemDetails"}

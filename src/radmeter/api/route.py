@@ -15,7 +15,7 @@ from radmeter.api.callers import Caller
 from radmeter.api.connection import ApiConnection
 from radmeter.api.encoding import etag, same_etag
 from radmeter.api.listing import Listing
-from radmeter.api.problems import Problem, invalid
+from radmeter.api.problems import Problem, bad_request, invalid
 from radmeter.config import Settings
 
 EVERYBODY = frozenset({"reader", "noc", "billing", "tenant"})
@@ -31,6 +31,18 @@ Bytes = Annotated[
 # PostgreSQL's text has no NUL.
 Text = Annotated[str, Meta(min_length=1, max_length=1000, pattern="^[^\\x00]*$")]
 Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
+def check_spelling(name: str, text: str, value: object) -> None:
+    """Check that a number of an address is written as we would write it. msgspec also takes 1e3 and 5.0.
+
+    Raises
+    ------
+    Problem
+        It has another spelling: caches, logs and rules of a proxy would take it for something else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and text != str(value):
+        raise bad_request(f"{name}: a number has digits only: {value}")
 
 
 class NoQuery(Struct, forbid_unknown_fields=True):
@@ -113,9 +125,11 @@ class Call:
     def id(self, name: str = "id") -> int:
         """Return a number of the path. Raises Problem if it is none."""
         try:
-            return msgspec.convert(self.path[name], Id, strict=False)
+            number = msgspec.convert(self.path[name], Id, strict=False)
         except msgspec.ValidationError as error:
             raise invalid(error, name) from None
+        check_spelling(name, self.path[name], number)
+        return number
 
     def match(self, content: Struct) -> None:
         """Check that the client has seen the thing as it is now, if it says which it has seen (If-Match).

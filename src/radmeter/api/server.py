@@ -8,15 +8,16 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from ipaddress import ip_network
+from typing import Any
 
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from radmeter.api.access import Access
 from radmeter.api.app import make_app
-from radmeter.api.protocol import Addresses, BoundedProtocol
+from radmeter.api.protocol import Addresses, BoundedProtocol, CountedTls
 from radmeter.config import Settings
 from radmeter.database.connection import connect, explained_errors
 from radmeter.errors import ConfigurationError, StoreError, StoreUnavailable, os_reason
@@ -24,7 +25,6 @@ from radmeter.metrics.journal_figures import is_for_others
 
 log = logging.getLogger(__name__)
 
-KEEP_ALIVE_SECONDS = 30
 # Requests that are under way get so long to end.
 END_SECONDS = 10
 MOST_CONNECTIONS = 5000
@@ -100,7 +100,7 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
     ConfigurationError, StoreError
         It cannot begin.
     """
-    scheme = _check_tls(settings)
+    context = _tls(settings)
     _warn_of_proxies(settings)
     check(dsn)
     if is_for_others(settings.journal):
@@ -109,10 +109,27 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
     listener = listening(settings)
     host, port = listener.getsockname()[:2]
     addresses = Addresses(MOST_OF_AN_ADDRESS, Access.network, app.state.access.is_proxy)
-    config = uvicorn.Config(
+    scheme = "http" if context is None else "https"
+    with listener:
+        server = _Server(bounded(app, addresses, context), lambda: ready(f"{scheme}://{_shown(host)}:{port}"))
+        # uvicorn takes its own setting of the loop only when it makes the loop itself.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve(sockets=[listener]))
+
+
+def bounded(app: ASGIApp, addresses: Addresses, context: ssl.SSLContext | None) -> uvicorn.Config:
+    """Return the configuration of a server with limits."""
+
+    def protocol(**named: Any) -> asyncio.BaseProtocol:
+        if context is None:
+            return BoundedProtocol(addresses=addresses, **named)
+        tls: asyncio.BaseProtocol = CountedTls(BoundedProtocol(addresses=None, **named), context, addresses)
+        return tls
+
+    return uvicorn.Config(
         app,
         # It calls what it is given, as it would the class.
-        http=partial(BoundedProtocol, addresses=addresses),  # type: ignore[arg-type]
+        http=protocol,  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
@@ -120,16 +137,8 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=END_SECONDS,
-        ssl_certfile=settings.http_tls_cert,
-        ssl_keyfile=settings.http_tls_key,
     )
-    with listener:
-        server = _Server(config, lambda: ready(f"{scheme}://{_shown(host)}:{port}"))
-        # uvicorn takes its own setting of the loop only when it makes the loop itself.
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(server.serve(sockets=[listener]))
 
 
 class _Server(uvicorn.Server):
@@ -174,10 +183,10 @@ def _warn_of_proxies(settings: Settings) -> None:
         )
 
 
-def _check_tls(settings: Settings) -> str:
+def _tls(settings: Settings) -> ssl.SSLContext | None:
     cert, key = settings.http_tls_cert, settings.http_tls_key
     if cert is None and key is None:
-        return "http"
+        return None
     if cert is None or key is None:
         raise ConfigurationError("http_tls_cert and http_tls_key go together: one of them is missing")
     for name, path in (("http_tls_cert", cert), ("http_tls_key", key)):
@@ -189,8 +198,9 @@ def _check_tls(settings: Settings) -> str:
             raise ConfigurationError(f"{name}: {path} cannot be read: {os_reason(error)}") from None
     if mode & 0o007:
         raise ConfigurationError(f"http_tls_key: everybody on this machine may use {path}: chmod o= {path}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_encrypted)
+        context.load_cert_chain(cert, key, password=_encrypted)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise ConfigurationError(f"{key} is not the key of the certificate {cert}") from None
@@ -201,7 +211,7 @@ def _check_tls(settings: Settings) -> str:
         raise ConfigurationError(
             f"{key} has a passphrase, which nobody could give at a start: write the key without it (openssl pkey)"
         ) from None
-    return "https"
+    return context
 
 
 class EncryptedKey(Exception):

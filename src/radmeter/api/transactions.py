@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 READ_SECONDS = 5
 WRITE_SECONDS = 10
 CSV_SECONDS = 60
+# A write that finds a row locked gives up before those that wait for its connection do (pools.WAIT_SECONDS).
+READ_LOCK_SECONDS, WRITE_LOCK_SECONDS = 3, 2
+# Whose part of the connections for keys the looks for all keys take that nobody has used yet.
+NEW_KEYS = "keys that are not in use"
 ROLES = {
     "reader": "radmeter_reader",
     "noc": "radmeter_noc",
@@ -43,10 +47,8 @@ async def transaction(
     Problem
         The database is away, or does not answer, or it refuses, or a statement takes longer than `seconds`.
     """
-    async with (
-        contextlib.nullcontext() if writes else pools.shares.one(caller.share),
-        pools.connection("write" if writes else "read") as connection,
-    ):
+    use: Use = "write" if writes else "read"
+    async with pools.shares[use].one(caller.share), pools.connection(use) as connection:
         try:
             connection.answer_seconds = seconds + GRACE_SECONDS
             connection.opening = _beginning(connection, caller, writes, seconds)
@@ -71,8 +73,23 @@ async def plain(pools: Pools, use: Use) -> AsyncIterator[ApiConnection]:
             raise _problem(error, ANSWER_SECONDS, connection) from error
 
 
-async def row_of_keys(pools: Pools, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
+@asynccontextmanager
+async def as_server(connection: ApiConnection, caller: Caller) -> AsyncIterator[None]:
+    """Have the server's own role for the block, within a transaction of a caller: for answers that are kept."""
+    await connection.execute("SET LOCAL ROLE NONE", prepare=False)
+    yield
+    await connection.execute(f"SET LOCAL ROLE {ROLES[caller.role]}".encode(), prepare=False)
+
+
+async def row_of_keys(
+    pools: Pools, query: str, values: tuple[object, ...], *, in_use: bool
+) -> tuple[Any, ...] | None:
     """Ask where keys are written, since a standby may not know yet that one was revoked; else the standby.
+
+    Parameters
+    ----------
+    in_use
+        It is about a key or a login that was proved before. The others share a part of the connections.
 
     Raises
     ------
@@ -80,21 +97,30 @@ async def row_of_keys(pools: Pools, query: str, values: tuple[object, ...]) -> t
         Neither of them answers.
     """
     try:
-        async with plain(pools, "keys") as connection:
-            return await (await connection.execute(query.encode(), values)).fetchone()
+        return await _row(pools, "keys", query, values, in_use)
     except Problem as problem:
         if problem.status < 500 or not pools.has_standby:
             raise
-    async with plain(pools, "read") as connection:
+    return await _row(pools, "read", query, values, in_use)
+
+
+async def _row(
+    pools: Pools, use: Use, query: str, values: tuple[object, ...], in_use: bool
+) -> tuple[Any, ...] | None:
+    async with (
+        contextlib.nullcontext() if in_use else pools.shares[use].one(NEW_KEYS),
+        plain(pools, use) as connection,
+    ):
         return await (await connection.execute(query.encode(), values)).fetchone()
 
 
 def _beginning(connection: ApiConnection, caller: Caller, writes: bool, seconds: int) -> bytes:
     """Return the beginning of a transaction: one message to the server."""
+    waits = WRITE_LOCK_SECONDS if writes else READ_LOCK_SECONDS
     text = (
         f"BEGIN ISOLATION LEVEL {'READ COMMITTED READ WRITE' if writes else 'REPEATABLE READ READ ONLY'}; {SET_PATH}"
         f"{connection.begin_with}SET LOCAL TIME ZONE 'UTC'; SET LOCAL ROLE {ROLES[caller.role]}; "
-        f"SET LOCAL statement_timeout = '{seconds}s'; SET LOCAL lock_timeout = '{min(seconds, 3)}s'; "
+        f"SET LOCAL statement_timeout = '{seconds}s'; SET LOCAL lock_timeout = '{min(seconds, waits)}s'; "
         "SET LOCAL idle_in_transaction_session_timeout = '30s'"
     )
     if caller.tenant_id is not None:

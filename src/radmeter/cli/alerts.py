@@ -17,6 +17,7 @@ from radmeter.cli.common import (
     existing_database,
     format_option,
     list_options,
+    named_routers,
     plain,
     reading_database,
     utc_option,
@@ -123,6 +124,7 @@ def list_alerts(
             connection, all_=all_, with_folded=folded, severity=severity, site=site, most=limit
         )
         state = store.state(connection)
+        rows = named_routers(connection, rows, output_format)
     if rows or output_format != "table":
         emit(rows, output_format, columns=(*store.COLUMNS, *DETAILS), short=SHORT)
     else:
@@ -145,6 +147,7 @@ def show(settings: Settings, alert: int, output_format: str) -> None:
     with reading_database(settings) as dsn, reading(dsn) as connection:
         times.use_zone(connection)
         row = store.alert(connection, alert)
+        (row,) = named_routers(connection, [row], output_format)
     if output_format == "json":
         parts = [{name: plain(each[name]) for name in columns} for each in row["parts"]]
         emit_json({**{name: plain(row[name]) for name in columns}, "detail": row["detail"], "parts": parts})
@@ -252,7 +255,7 @@ def mutes(settings: Settings, all_: bool, output_format: str) -> None:
 
     with reading_database(settings) as dsn, reading(dsn) as connection:
         times.use_zone(connection)
-        rows = store.mutes(connection, all_=all_)
+        rows = named_routers(connection, store.mutes(connection, all_=all_), output_format)
     emit(rows, output_format, columns=store.MUTE_COLUMNS, short=SHORT_MUTES)
 
 

@@ -14,7 +14,7 @@ import click
 from radmeter import output
 from radmeter.cli.common import emit_json, existing_database, with_settings
 from radmeter.config import Settings
-from radmeter.doctor.commands import without_sudo
+from radmeter.doctor.commands import by_path, without_sudo
 from radmeter.doctor.finding import Finding, Level
 from radmeter.errors import StoreError
 from radmeter.printable import printable
@@ -188,7 +188,7 @@ def _remedy(finding: Finding, width: int) -> Iterator[Line]:
     if finding.remedy:
         # A command is never broken into lines, so that it can be pasted.
         lacks_sudo = os.geteuid() == 0 and shutil.which("sudo") is None
-        command = without_sudo(finding.remedy) if lacks_sudo else finding.remedy
+        command = by_path(without_sudo(finding.remedy) if lacks_sudo else finding.remedy)
         yield " " * LEVEL_WIDTH, ("run:", None), " " * (CHECK_WIDTH - 4) + command
     if finding.note:
         parts = _wrapped(printable(finding.note), width)

@@ -85,8 +85,8 @@ LABELS = {
     "quota_bytes": "quota",
     "used_bytes": "used",
     "remaining_bytes": "remaining",
-    "used_bytes_in": "used up",
-    "used_bytes_out": "used down",
+    "used_bytes_in": "uploaded",
+    "used_bytes_out": "downloaded",
     "quota_bytes_in": "quota up",
     "quota_bytes_out": "quota down",
     "remaining_bytes_in": "remaining up",
@@ -372,7 +372,8 @@ def show(settings: Settings, user: str, output_format: str) -> None:
         emit(top_ups, output_format, columns=TOP_UP_SHORT, title="Top-ups, the first to be used first")
     if row["sessions"]:
         output.say()
-        emit(row["sessions"], output_format, columns=SESSION_SHORT, title="Open sessions")
+        sessions = [readable(each) for each in row["sessions"]]
+        emit(sessions, output_format, columns=SESSION_SHORT, title="Open sessions")
 
 
 @users.command(

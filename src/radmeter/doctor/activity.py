@@ -202,7 +202,7 @@ def sessions(context: Context) -> Findings:
     """Find open sessions that the jobs should have closed long ago."""
     tell = Teller("sessions")
     if reason := reason_to_wait(context):
-        yield tell.green(f"not judged: {reason}")
+        yield tell.unknown(f"not judged: {reason}")
         return
     (minutes,) = context.row(
         "SELECT coalesce((SELECT value::integer FROM radmeter.setting WHERE name = 'stale_minutes'), 10)"

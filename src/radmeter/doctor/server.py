@@ -159,7 +159,10 @@ def disk(context: Context) -> Findings:
         not context.row("SELECT pg_has_role('pg_read_all_settings', 'USAGE')")[0]
         and not context.facts.is_superuser
     ):
-        yield tell.green(f"database {size}; this role may not see where it is")
+        yield tell.unknown(
+            f"database {size}; this role may not see where it is",
+            note="Run doctor as a member of pg_read_all_settings, or as a superuser.",
+        )
         return
     place = Path(context.row("SELECT current_setting('data_directory')")[0])
     try:
@@ -167,7 +170,10 @@ def disk(context: Context) -> Findings:
     except OSError:
         usage = None
     if usage is None:
-        yield tell.green(f"database {size}; its disk is not on this machine")
+        yield tell.unknown(
+            f"database {size}; its disk is not on this machine, or not to be read here",
+            note="Run doctor on the database's machine, as root or as PostgreSQL's user.",
+        )
         return
     share = usage.free / usage.total
     said = f"database {size}, {human_bytes(usage.free)} free ({share:.0%}) in {place}"

@@ -238,7 +238,7 @@ def described(path: Path | None) -> str:
     Who starts a program with /dev/null as its file, such as `radmeter up`, has read a file and passes on what it says.
     """
     if path is None and os.environ.get(VARIABLE) == os.devnull:
-        return "settings from the environment alone"
+        return "settings from the environment alone (`radmeter up` puts those of its file there)"
     return "no configuration file" if path is None else f"configuration {path}"
 
 

@@ -38,7 +38,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def known_as(name: str, status: str, nas_identifier: str | None) -> str:
-    """Return the name that people know a router by: of a discovered one the NAS-Identifier that it sends, if any."""
+    """Return the name that people know a router by: of a discovered one the NAS-Identifier that it sends, if any.
+
+    The view radmeter.alert_list writes the same.
+    """
     return f"{nas_identifier or name} (discovered)" if status == "discovered" else name
 
 

@@ -104,7 +104,7 @@ def _fault(user: pwd.struct_passwd) -> str:
         return f"{unreadable[0]} is not readable"
     try:
         with waits.waiting_for(
-            f"Python, which tries as the user {user.pw_name} whether it can read radmeter"
+            f"Python as the user {user.pw_name}, to see whether that user can read radmeter's files"
         ):
             done = subprocess.run(
                 [sys.executable, "-P", "-c", IMPORT, radmeter.__file__],

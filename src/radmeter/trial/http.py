@@ -1,8 +1,10 @@
 """The HTTP API in `radmeter up`: its port, and a key to try it out with."""
 
+import http.client
 import os
 import pwd
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -26,11 +28,33 @@ class Http:
 
     listen: Listen
     key: str = field(repr=False)
+    tls: bool = False
 
     @property
     def url(self) -> str:
         """The address of the server."""
-        return f"http://{self.listen}"
+        return f"{'https' if self.tls else 'http'}://{self.listen}"
+
+    def answers(self, *, seconds: float = 0.2) -> bool:
+        """Tell whether the server answers within `seconds`."""
+        connection = self._connection(seconds)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
+        host, port = self.listen.host, self.listen.port
+        if not self.tls:
+            return http.client.HTTPConnection(host, port, timeout=seconds)
+        # The certificate may have another name than the address: only whether it answers is asked.
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
 
 
 def prepare(
@@ -62,7 +86,7 @@ def prepare(
     if user is not None and settings.http_key_file.stat().st_uid == 0:
         # The server runs as this user.
         os.chown(settings.http_key_file, user.pw_uid, user.pw_gid)
-    return Http(_free(settings, say), key.text)
+    return Http(_free(settings, say), key.text, settings.http_tls_cert is not None)
 
 
 def _free(settings: Settings, say: Callable[..., None]) -> Listen:

@@ -36,6 +36,8 @@ class Services:
         self.settings = settings
         self.logins: private_server.Logins | None = None
         self.http: http.Http | None = None
+        # Whether it has answered. On a slow machine that takes half a minute, in which all else works.
+        self.serves = False
         self._user = user
         self._database = database
         self._interruption = interruption
@@ -74,6 +76,10 @@ class Services:
             )
         while not self._start_freeradius():
             self._supervisor.stop("freeradius")
+        self.serves = self._serves()
+
+    def _serves(self) -> bool:
+        return self.http is not None and self.http.answers()
 
     def _begin(self, program: Program) -> None:
         # A program that is started, but not known to the supervisor, would not be stopped.
@@ -146,8 +152,11 @@ class Services:
         return dropped.options(self._user)
 
     def watch(self) -> None:
-        """Start programs again that have died."""
+        """Start programs again that have died, and say when the page answers."""
         self._supervisor.watch()
+        if self.http is not None and not self.serves and self._serves():
+            self.serves = True
+            self._say(f"the page of the NOC answers: {self.http.url}/")
         embedded = self._database.embedded
         if embedded is None:
             return

@@ -77,7 +77,7 @@ def _run(
             services.start()
             settings = services.settings
         _write_environment(settings, database, services.logins, services.http)
-        _introduce(settings, database, services.logins, services.http, display.say)
+        _introduce(settings, database, services, display.say)
         counters = Counted(database.dsn, settings.journal)
         stack.callback(counters.close)
         trial = TrialRun(services, counters, display, interruption)
@@ -150,10 +150,11 @@ def _environment_file(settings: Settings) -> Path:
 def _introduce(
     settings: Settings,
     database: Database,
-    logins: private_server.Logins | None,
-    http: Http | None,
+    services: Services,
     say: Callable[..., None],
 ) -> None:
+    logins, http = services.logins, services.http
+    not_yet = "" if services.serves else " (still starting: a line says when it answers)"
     where = f"embedded PostgreSQL in {settings.postgresql}" if database.embedded else redacted(database.dsn)
     say(
         "radmeter is up; Ctrl-C stops it",
@@ -162,7 +163,7 @@ def _introduce(
         *([f"  RADIUS logins      {settings.acct_host} port {logins.auth_port}"] if logins else []),
         *(
             [
-                f"  page of the NOC    {http.url}/",
+                f"  page of the NOC    {http.url}/{not_yet}",
                 f"  to log in there    RADMETER_HTTP_KEY in {_environment_file(settings)}",
             ]
             if http

@@ -221,5 +221,6 @@ def _reason(to: Target, error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return f"no TLS with {to.host}: {(error.reason or 'it failed').replace('_', ' ').lower()}"
     if isinstance(error, OSError) and error.strerror:
-        return f"{to.host}: {os_reason(error)}"
+        asked = ". Does the receiver run there?" if isinstance(error, ConnectionRefusedError) else ""
+        return f"{to.host} port {to.port}: {os_reason(error)}{asked}"
     return f"{to.host} does not answer in HTTP"

@@ -14,6 +14,7 @@ RULES = Rules(
         Rule(name="site-down", kind=SITE, severity="critical"),
     )
 )
+BACK = [("firing", "site Hotel"), ("resolved", "site Hotel")]
 
 
 @pytest.fixture
@@ -183,3 +184,69 @@ def test_without_a_known_interval_nothing_is_silent(network: Network) -> None:
 def test_the_default_rules_name_each_kind_once() -> None:
     kinds = [each.kind for each in DEFAULTS.rules]
     assert len(set(kinds)) == len(kinds)
+
+
+@pytest.fixture
+def back(network: Network) -> Network:
+    """A site that is back a second ago. Its router ap-1 is not, and has its interims again."""
+    network.every = 1
+    for number in range(3):
+        network.add(f"ap-{number}", "Hotel", interval=10, phase=number * 3)
+    network.run(60)
+    network.silence("ap-0", "ap-1", "ap-2")
+    network.run(60)
+    assert network.open() == ["site Hotel"]
+    network.restore("ap-0", "ap-2")
+    deadline = network.seconds + 200
+    while network.open() != ["router ap-1"] and network.seconds < deadline:
+        network.run(1)
+    assert [(each.what, each.subject) for each in network.told()] == BACK
+    return network
+
+
+def test_a_router_that_is_back_after_its_site_and_loses_a_packet_is_not_announced(back: Network) -> None:
+    back.restore("ap-1")
+    back.run(15)
+    # It is well, but not for long enough.
+    assert back.open() == ["router ap-1"]
+    back.devices["ap-1"].heard = False
+    back.run(10)
+    back.devices["ap-1"].heard = True
+    back.run(100)
+    assert [(each.what, each.subject) for each in back.told()] == BACK
+    assert back.open() == []
+
+
+def test_a_router_that_was_heard_just_before_its_interims_were_over_is_not_announced(back: Network) -> None:
+    resolved = back.told()[-1].at
+    back.run(resolved + 29 - back.seconds)
+    back.restore("ap-1")
+    back.run(3)
+    (heard,) = back.connection.execute(
+        "SELECT arrivals FROM radmeter.router_watch ORDER BY router_id OFFSET 1 LIMIT 1"
+    )
+    assert heard == (1,), "the second packet is to come later"
+    back.run(100)
+    assert [(each.what, each.subject) for each in back.told()] == BACK
+    assert back.open() == []
+
+
+def test_a_router_that_is_not_back_with_its_site_is_announced_after_its_interims(back: Network) -> None:
+    resolved = back.told()[-1].at
+    back.run(40)
+    (firing,) = back.told()[2:]
+    assert (firing.what, firing.subject) == ("firing", "ap-1")
+    assert resolved + 30 <= firing.at <= resolved + 32
+
+
+def test_a_router_that_is_silent_again_before_it_is_well_is_announced_after_three_interims(
+    back: Network,
+) -> None:
+    back.restore("ap-1")
+    back.run(15)
+    back.silence("ap-1")
+    last_heard = back.devices["ap-1"].last_sent
+    back.run(100)
+    (firing,) = back.told()[2:]
+    assert (firing.what, firing.subject) == ("firing", "ap-1")
+    assert last_heard + 30 <= firing.at <= last_heard + 33

@@ -20,16 +20,19 @@ def test_each_request_does_what_the_document_says(
     example = changed(
         block("operations.md", "requests"),
         {
-            "127.0.0.1:8320": f"127.0.0.1:{api.port}",
-            "/routers/7": "/routers/204",
-            "curl -sS": "curl -sS -w '\\n'",
+            "/users/bob/": "/users/alice/",
+            "curl -sS --fail-with-body": "curl -sS --fail-with-body -w '\\n'",
         },
     )
     # A top-up that is sent again is the same one.
     again = "\n".join([example, *(part for part in example.split("\n\n") if "payment-4711" in part)])
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", again],
-        env={"PATH": os.environ["PATH"], "KEY": keys["noc"]},
+        env={
+            "PATH": os.environ["PATH"],
+            "RADMETER_HTTP_URL": f"http://127.0.0.1:{api.port}",
+            "RADMETER_HTTP_KEY": keys["noc"],
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -49,7 +52,7 @@ def test_each_request_does_what_the_document_says(
     assert len(set(top_ups)) == 1
     assert tenants.execute("SELECT count(*) FROM top_ups WHERE note = 'payment 4711'").fetchone() == (1,)
     assert tenants.execute("SELECT name, status FROM routers WHERE id = 204").fetchone() == (
-        "lobby",
+        "terrace",
         "active",
     )
 
@@ -58,6 +61,8 @@ def test_who_writes_a_wrong_name_is_told_the_right_ones(api: HttpServer, keys: M
     wrong = api.get("/routers?site=x", keys["noc"]).json()["detail"]
     assert "`site`: it takes `" in wrong
     assert "`status`" in wrong
+    word = api.get("/routers?status=bogus", keys["noc"]).json()["detail"]
+    assert word.endswith("`$.status`: it takes `active`, `discovered`, `merged`, `retired`")
     sent = api.request(
         "POST",
         "/api/v1/users/alice/top-ups",

@@ -10,6 +10,7 @@ import pytest
 from support.http_server import HttpServer, Response, serving
 from support.logins import as_role, login_role
 from support.servers import Connection
+from support.spellings import NO_NUMBERS
 
 from radmeter.api.route import Route
 from radmeter.api.routes import all_routes
@@ -71,12 +72,27 @@ def test_a_route_is_for_its_roles_only(api: HttpServer, keys: Mapping[str, str])
     assert wrong == {}
 
 
+def test_a_number_has_one_spelling(api: HttpServer, keys: Mapping[str, str]) -> None:
+    numbered = [route for route in ROUTES if "{id}" in route.path and "noc" in route.roles]
+    assert len(numbered) >= 10
+    taken = {}
+    for route in numbered:
+        for spelling in NO_NUMBERS:
+            answer = ask(api, route, dict.fromkeys(ACME, spelling), keys["noc"])
+            # What has a line end is no address of the API at all.
+            wanted = {(400, "bad-request"), *([(404, "not-found")] if spelling == "1%0A" else [])}
+            if (answer.status, answer.kind) not in wanted:
+                taken[route.method, route.path, spelling] = answer
+    assert taken == {}
+
+
 def test_without_a_key_there_is_nothing(api: HttpServer, keys: Mapping[str, str]) -> None:
     for key in (None, "rm_nothing", f"{keys['noc'][:-1]}!", keys["noc"].swapcase()):
         for route in ROUTES[:: 1 if key is None else len(ROUTES)]:
             answer = ask(api, route, ACME, key)
             assert (answer.status, answer.kind) == (401, "unauthorized"), route
             assert answer.headers["www-authenticate"].startswith("Bearer ")
+            assert key is None or "`radmeter keys list`" in answer.json()["detail"]
 
 
 def test_readers_get_what_is_there(api: HttpServer, keys: Mapping[str, str]) -> None:

@@ -18,6 +18,8 @@ from radmeter.api.server import MOST_OF_AN_ADDRESS
 
 # Clients that hang at once: more than the connections of the pool.
 MANY = 40
+# More than kernels keep for a connection.
+MOST_SENT = 64 << 20
 LONG = os.environ.get("RADMETER_LONG") == "1"
 
 NO_REQUESTS = {
@@ -214,6 +216,34 @@ def test_a_body_is_no_request(api: HttpServer, keys: Mapping[str, str]) -> None:
         assert status(answers) == 401
         assert answers.endswith(b"alive\n")
         assert b"acme" not in answers
+
+
+def test_a_field_of_a_trailer_says_nothing(api: HttpServer, keys: Mapping[str, str]) -> None:
+    """Not who asks, and not for whom: a proxy takes nothing out of a trailer."""
+    chunked = b"GET /api/v1/routers HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    trailer = f"0\r\nAuthorization: Bearer {keys['reader']}\r\n\r\n".encode()
+    last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answers = api.raw(chunked + b"\r\n" + trailer + last)
+    assert status(answers) == 401
+    assert answers.endswith(b"alive\n")
+
+
+def test_a_trailer_without_an_end_holds_nobody_up(api: HttpServer, keys: Mapping[str, str]) -> None:
+    """It is cut off long before the parser has anything to copy."""
+    for path in (b"/healthz", b"/api/v1/routers"):
+        with socket.create_connection(("127.0.0.1", api.port), timeout=60) as opened:
+            opened.sendall(
+                b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: "
+            )
+            # Its answer has come, and what follows is no part of its head.
+            assert opened.recv(9) == b"HTTP/1.1 "
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while sent < MOST_SENT:
+                    opened.sendall(b"a" * 65536)
+                    sent += 65536
+            assert sent < MOST_SENT, path
+        assert api.get("/plans", keys["reader"]).status == 200, path
 
 
 def test_what_is_no_form_is_refused(api: HttpServer, keys: Mapping[str, str]) -> None:

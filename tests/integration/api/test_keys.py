@@ -1,5 +1,6 @@
 """Keys: shown once, rotated with two at once, ended at once, slowed, and never in a log."""
 
+import asyncio
 import json
 import re
 import time
@@ -15,6 +16,10 @@ from support.logins import as_role, login_role
 from support.processes import until
 from support.servers import Connection, Server
 
+from radmeter.api.access import FOUND_SECONDS, Access
+from radmeter.api.pools import Pools
+from radmeter.api.problems import Problem
+from radmeter.config import Networks
 from radmeter.keys.text import PATTERN, Key, made, parsed
 
 
@@ -133,6 +138,42 @@ def test_who_guesses_at_a_key_does_not_slow_it(api: HttpServer, tenants: Connect
     guess = Key(known.split("_")[1], made().secret).text
     assert [api.get("/plans", guess).status for _ in range(21)] == [401] * 20 + [429]
     assert api.get("/plans", known).status == 200
+
+
+def test_a_key_in_use_does_not_wait_for_those_that_are_tried(api_dsn: str, tenants: Connection) -> None:
+    """They come from many addresses: no address has tried too many, and the looks for them would take any pool."""
+    known = add_key(tenants, "known", "reader")
+    clock = [0.0]
+
+    async def flood() -> tuple[int, set[int]]:
+        pools = Pools(api_dsn, None, 8)
+        await pools.open()
+        access = Access(pools, Networks(), lambda: clock[0])
+
+        async def tried(number: int) -> int:
+            try:
+                await access.caller_of(made().text, f"203.0.113.{number % 250}")
+            except Problem as problem:
+                return problem.status
+            return 200
+
+        try:
+            assert (await access.caller_of(known, "198.51.100.1")).name == "known"
+            flood = [asyncio.create_task(tried(number)) for number in range(1000)]
+            # All of them have come to where they wait.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            for _ in range(5):
+                clock[0] += FOUND_SECONDS
+                await access.caller_of(known, "198.51.100.1")
+            left = sum(not each.done() for each in flood)
+            return left, {await each for each in flood}
+        finally:
+            await pools.close()
+
+    left, answers = asyncio.run(flood())
+    assert left > 500
+    assert 401 in answers <= {401, 503}
 
 
 def test_an_address_of_ipv6_is_slowed_with_its_neighbours(

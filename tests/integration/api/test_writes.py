@@ -1,5 +1,6 @@
 """Writes: each is done once, whoever asks how often; audit_log has the key; nothing changes that has changed since."""
 
+import contextlib
 import os
 import random
 import threading
@@ -11,14 +12,18 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from support.commands import run
-from support.http_server import HttpServer, Response, serving
+from support.frozen import stopped
+from support.http_server import HttpServer, Response, add_key, serving
 from support.processes import until
 from support.servers import Connection
 
 LONG = os.environ.get("RADMETER_LONG") == "1"
 TOP_UP = "/api/v1/users/alice/top-ups"
+BEGIN = b"SELECT state, started_at, status, body FROM radmeter.begin_request(%s, 'one', %s, sha256(''))"
+END = b"SELECT radmeter.end_request(%s, 'one', %s, 201, 'made')"
 
 
 def post(
@@ -30,18 +35,14 @@ def post(
     )
 
 
-def waiting(connection: Connection) -> bool:
-    return connection.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    ).fetchone() != (0,)
-
-
-def older(connection: Connection, by: str) -> None:
-    """Let the writes that are under way have begun earlier."""
-    connection.execute(
-        "UPDATE radmeter.api_requests SET started_at = started_at - %s::interval WHERE finished_at IS NULL",
-        (by,),
-    )
+def writing(connection: Connection) -> list[int]:
+    """Return the server processes of writes that wait for a lock. In a transaction, PostgreSQL would say the same."""
+    found = connection.execute(
+        """SELECT pid FROM pg_stat_activity
+           WHERE application_name = 'radmeter serve, write' AND wait_event_type = 'Lock'
+             AND datname = current_database()"""
+    ).fetchall()
+    return [int(row[0]) for row in found]
 
 
 def top_ups(connection: Connection) -> int:
@@ -113,7 +114,12 @@ def test_many_at_once_are_one(api: HttpServer, keys: Mapping[str, str], tenants:
 
 
 def test_a_server_that_is_killed_in_the_middle_counts_nothing(
-    api: HttpServer, keys: Mapping[str, str], tenants: Connection, api_dsn: str, tmp_path: Path
+    api: HttpServer,
+    keys: Mapping[str, str],
+    tenants: Connection,
+    database: str,
+    api_dsn: str,
+    tmp_path: Path,
 ) -> None:
     body = {"bytes": 11, "note": "by the API"}
     lost: list[BaseException] = []
@@ -124,24 +130,69 @@ def test_a_server_that_is_killed_in_the_middle_counts_nothing(
         except (OSError, HTTPException) as error:
             lost.append(error)
 
-    with tenants.transaction():
-        tenants.execute("LOCK TABLE public.top_ups IN ACCESS EXCLUSIVE MODE")
-        sender = threading.Thread(target=send)
-        sender.start()
-        until("the write waits for the lock", lambda: waiting(tenants), 30)
-        assert api.process is not None
-        api.process.kill()
-        api.process.wait()
-        api.process = None
-        sender.join()
-    assert len(lost) == 1
-    api.start(api_dsn, tmp_path)
-    # It may be under way yet, for all that the server knows. Two minutes later it cannot be.
-    early = post(api, TOP_UP, keys["noc"], body, "cut off")
-    assert (early.status, early.kind) == (409, "in-progress")
-    older(tenants, "3 minutes")
-    assert post(api, TOP_UP, keys["noc"], body, "cut off").status == 201
+    # PostgreSQL's process stands still meanwhile: nobody can know whether the write is done yet.
+    with contextlib.ExitStack() as frozen, psycopg.connect(database, autocommit=True) as other:
+        with other.transaction():
+            other.execute("LOCK TABLE public.top_ups IN ACCESS EXCLUSIVE MODE")
+            sender = threading.Thread(target=send)
+            sender.start()
+            until("the write waits for the lock", lambda: bool(writing(tenants)), 30)
+            frozen.enter_context(stopped(*writing(tenants)))
+            assert api.process is not None
+            api.process.kill()
+            api.process.wait()
+            api.process = None
+            sender.join()
+        assert len(lost) == 1
+        api.start(api_dsn, tmp_path)
+        early = post(api, TOP_UP, keys["noc"], body, "cut off")
+        assert (early.status, early.kind) == (409, "in-progress")
+    # It wakes, finds that nobody is there, and its transaction is rolled back: no time has to pass.
+    until(
+        "the write is done",
+        lambda: post(api, TOP_UP, keys["noc"], body, "cut off").status == 201,
+        30,
+    )
     assert top_ups(tenants) == 1
+
+
+def test_a_client_whose_writes_are_slow_leaves_a_place_to_others(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection, database: str
+) -> None:
+    """What was refused of them may be tried again at once."""
+    other = add_key(tenants, "other", "noc")
+    # They wait for a lock longer than others wait for a connection.
+    tenants.execute(
+        b"""CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS
+            'BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN new; END';
+            CREATE TRIGGER wait BEFORE UPDATE ON radmeter.journal_incident
+            FOR EACH ROW WHEN (old.node LIKE 'slow %') EXECUTE FUNCTION public.wait();
+            INSERT INTO radmeter.journal_incident (id, kind, node, role, detail) OVERRIDING SYSTEM VALUE
+            SELECT id, 'missing', CASE WHEN id < 916 THEN 'slow ' ELSE 'quick ' END || id, 'shipper', '{}'
+            FROM generate_series(900, 919) AS id;"""
+    )
+
+    def acknowledge(incident: int, key: str) -> Response:
+        path = f"/api/v1/incidents/{incident}/acknowledge"
+        return post(api, path, key, {"reason": "known"}, f"acknowledge {incident}")
+
+    with ThreadPoolExecutor(16) as clients:
+        files = api.open_files()
+        with psycopg.connect(database) as holder:
+            holder.execute("SELECT pg_advisory_xact_lock(7)")
+            slow = [clients.submit(acknowledge, incident, keys["noc"]) for incident in range(900, 916)]
+            until("one of them waits", lambda: bool(writing(tenants)), 30)
+            until("most have come", lambda: api.open_files() >= files + 12, 30)
+            quick = [acknowledge(incident, other).status for incident in range(916, 920)]
+            until("one of them is refused", lambda: any(each.done() for each in slow), 30)
+        first = [each.result().status for each in slow]
+    assert quick == [200] * 4
+    assert 503 in first
+    for incident, status in zip(range(900, 916), first, strict=True):
+        again = acknowledge(incident, keys["noc"])
+        assert (again.status, "idempotency-replayed" in again.headers) == (200, status == 200), again
+    (done,) = tenants.execute("SELECT count(*) FROM audit_log WHERE operator LIKE 'key %'").fetchone() or (0,)
+    assert done == 20
 
 
 @pytest.mark.skipif(not LONG, reason="only with RADMETER_LONG=1")
@@ -179,43 +230,72 @@ def test_two_servers_that_are_killed_all_the_time_do_each_write_once(
                 assert server.process is not None
                 server.process.kill()
                 server.process.wait()
-                # What was cut off is taken up again at once, not after two minutes: nothing of it is under way.
-                tenants.execute(
-                    """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-                       WHERE application_name LIKE 'radmeter serve%'"""
-                )
-                older(tenants, "3 minutes")
                 server.process = None
                 server.start(api_dsn, state)
-            while not all(each.done() for each in sent):
-                time.sleep(0.5)
-                older(tenants, "30 seconds")
             for each in sent:
                 each.result()
     assert top_ups(tenants) == len(answers)
     assert all(len(each) == 3 and len(set(each)) == 1 for each in answers.values())
 
 
-def test_a_write_that_was_begun_again_is_no_longer_the_first_ones(
+def test_a_write_is_in_progress_as_long_as_its_transaction(
+    keys: Mapping[str, str], tenants: Connection, database: str
+) -> None:
+    key = keys["noc"].split("_")[1]
+    with psycopg.connect(database) as first, psycopg.connect(database) as second:
+
+        def begin(connection: Connection, request: str = "POST /x") -> tuple[Any, ...]:
+            row = connection.execute(BEGIN, (key, request)).fetchone()
+            assert row is not None
+            return row
+
+        def end(connection: Connection) -> bool:
+            started = begun[connection]
+            return connection.execute(END, (key, started)).fetchone() == (True,)
+
+        running, done = ("running", None, None, None), ("done", None, 201, b"made")
+        begun = {first: begin(first)[1]}
+        assert begin(second) == running
+        assert end(first)
+        assert begin(second) == running
+        first.rollback()
+        # Nothing is left of it.
+        state, begun[second], *_ = begin(second)
+        assert state == "new"
+        assert begin(first) == running
+        assert end(second)
+        second.commit()
+        assert begin(first) == begin(second) == done
+        assert begin(first, "POST /y") == ("other", None, None, None)
+        # Nobody keeps a second answer.
+        assert not end(first)
+        assert not end(second)
+
+
+def test_a_write_that_a_former_server_has_begun_is_done_by_one(
     keys: Mapping[str, str], tenants: Connection
 ) -> None:
-    """The first stood still for minutes, such as a machine that was suspended. Its effect goes with its answer."""
-    begin = "SELECT state, started_at FROM radmeter.begin_request(%s, 'one', 'POST /x', sha256(''))"
-    end = "SELECT radmeter.end_request(%s, 'one', %s, %s, '')"
+    """It commits the beginning, and may stand still for minutes. Its effect goes with its answer."""
     key = keys["noc"].split("_")[1]
-    first = tenants.execute(begin.encode(), (key,)).fetchone()
-    assert first is not None
-    assert tenants.execute(begin.encode(), (key,)).fetchone() == ("running", None)
-    older(tenants, "3 minutes")
-    second = tenants.execute(begin.encode(), (key,)).fetchone()
-    assert second is not None
-    assert (first[0], second[0]) == ("new", "new")
-    assert tenants.execute(end.encode(), (key, first[1], 200)).fetchone() == (False,)
-    # Nor can it set the second one's free.
-    assert tenants.execute(end.encode(), (key, first[1], None)).fetchone() == (False,)
-    assert tenants.execute(end.encode(), (key, second[1], 200)).fetchone() == (True,)
-    assert tenants.execute(end.encode(), (key, second[1], 200)).fetchone() == (False,)
-    assert tenants.execute(begin.encode(), (key,)).fetchone() == ("done", None)
+
+    def begin() -> tuple[str, Any]:
+        row = tenants.execute(BEGIN, (key, "POST /x")).fetchone()
+        assert row is not None
+        return row[:2]
+
+    def end(started_at: Any) -> bool:
+        return tenants.execute(END, (key, started_at)).fetchone() == (True,)
+
+    state, first = begin()
+    assert state == "new"
+    assert begin() == ("running", None)
+    tenants.execute("UPDATE radmeter.api_requests SET started_at = started_at - interval '3 minutes'")
+    state, second = begin()
+    assert state == "new"
+    assert not end(first)
+    assert end(second)
+    assert not end(second)
+    assert begin() == ("done", None)
 
 
 def test_what_is_refused_may_be_tried_again(

@@ -55,7 +55,7 @@ def test_the_shipper_logs_events(database: str, connection: Connection, tmp_path
             assert shipper.stop() == 0
     found = events(log.read_text())
     assert SECRET not in log.read_text()
-    assert found[0]["message"].startswith("settings from the environment alone, journal ")
+    assert found[0]["message"].startswith("settings from the environment alone (")
     assert found[-1]["message"] == "shipping ends"
     assert "warning" in {event["level"] for event in found}
     assert {event["logger"] for event in found} >= {"radmeter.cli.ship"}

@@ -275,6 +275,9 @@ def test_a_reader_sees_what_it_may_and_is_told_what_not(database: str, connectio
         assert "doctors_patient may read" in one(lines, "roles").said
         assert not [line.said for line in lines if "the check itself failed" in line.said]
         assert one(lines, "schema").level == "green"
+        # What was not looked at is not green.
+        assert one(lines, "disk").level == "unknown"
+        assert "this role may not see where it is" in one(lines, "disk").said
         connection.execute("DROP INDEX radacct_open_username_idx")
         (found,) = faults(dsn, "schema")
         # It may not mend it: the command is one for somebody who may.

@@ -308,8 +308,8 @@ def test_a_clock_that_was_set_back_over_midnight_brings_no_old_day(watched: Watc
     watched.connection.execute(
         "INSERT INTO public.routers (name) VALUES ('of the clock');"
         "INSERT INTO public.router_daily_usage (router_id, usage_date, bytes_in, bytes_out)"
-        " SELECT id, (now() AT TIME ZONE 'UTC')::date - 1, 50000000000, 50000000000 FROM public.routers"
-        " WHERE name = 'of the clock'"
+        " SELECT id, (now() AT TIME ZONE 'UTC')::date - 1, 50000000000, 50000000000"
+        " FROM public.routers WHERE name = 'of the clock'"
     )
     watched.read()
     # As after a reading at which the database's clock was a day ahead.

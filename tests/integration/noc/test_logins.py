@@ -78,6 +78,11 @@ def test_each_role_has_its_pages(pages: HttpServer, keys: Mapping[str, str]) -> 
         visitor = Visitor(pages)
         assert visitor.log_in(keys[role]).status == 303
         assert {path: visitor.get(path).status for path in paths} == paths, role
+        if role.startswith("tenant"):
+            # It says where such a key belongs, and leads there.
+            refusal = visitor.get("/routers").body
+            assert b"this page is for the NOC" in refusal
+            assert b'<a href="/site">To your routers' in refusal
     refused = Visitor(pages).log_in(keys["billing"])
     assert (refused.status, b"has no pages" in refused.body) == (403, True)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from support.http_server import HttpServer
 from support.layout import Kept
 from support.noc_scene import HOSTILE
 from support.servers import Connection
+
+from radmeter.alerts import store
 
 PAGES = (
     "/",
@@ -59,8 +62,18 @@ return faults;"""
 CHARTS_OF_DAYS = """
 const faults = [];
 for (const it of document.querySelectorAll(".days")) {
-  const place = it.getBoundingClientRect(), drawn = it.querySelector("svg").getBoundingClientRect();
-  const bars = [...it.querySelectorAll("rect")].sort((one, two) => one.getAttribute("x") - two.getAttribute("x"));
+  const seen = [...it.querySelectorAll("svg")].filter((each) => each.getBoundingClientRect().width);
+  if (seen.length !== 1) { faults.push(`${seen.length} charts`); continue; }
+  const place = it.getBoundingClientRect(), drawn = seen[0].getBoundingClientRect();
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  for (const each of seen[0].querySelectorAll("text")) {
+    const box = each.getBoundingClientRect(), high = parseFloat(getComputedStyle(each).fontSize) * drawn.width
+      / seen[0].viewBox.baseVal.width;
+    if (box.left < place.left - 1 || box.right > place.right + 1) faults.push("cut off: " + each.textContent);
+    // Not larger than the title of the page.
+    if (high < 0.6 * rem || high > 1.35 * rem) faults.push(`letters of ${high} px: ${each.textContent}`);
+  }
+  const bars = [...seen[0].querySelectorAll("rect")].sort((one, two) => one.getAttribute("x") - two.getAttribute("x"));
   if (bars.length < 3) continue;  // Those of the legend: nothing is counted.
   const last = bars.pop().getBoundingClientRect();
   if (drawn.width < place.width * 0.95) faults.push("the chart leaves room");
@@ -95,6 +108,8 @@ def test_figures_charts_and_states_follow_what_is_counted(noc: Browser, scene: C
     assert noc.text("[data-figure='routers.discovered']") == "1"
     assert noc.text("[data-figure='open_sessions']") == "121"
     assert "ap-006" in noc.text("[aria-labelledby='h-trouble']")
+    # It is heard.
+    assert "ap-new" not in noc.text("[aria-labelledby='h-trouble']")
 
     def moves() -> bool:
         scene.execute(GROW)
@@ -212,9 +227,19 @@ def test_hostile_names_stay_text(noc: Browser) -> None:
     assert noc.text("h1") == HOSTILE
 
 
-def test_a_router_has_one_name_on_all_pages(noc: Browser, pages: HttpServer, keys: Mapping[str, str]) -> None:
+def test_a_router_has_one_name_on_all_pages(
+    noc: Browser, pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    scene.execute(
+        "INSERT INTO radmeter.alerts (rule, kind, severity, router_id, began_at, fired_at)"
+        " VALUES ('silent', 'router_silent', 'critical', 60, now(), now())"
+    )
+    store.mute(scene, datetime.now(UTC) + timedelta(hours=1), router_id=60)
+    noc.open("/alerts")
+    for part in ("h-alerts", "h-mutes"):
+        assert "router ap-new (discovered)" in noc.text(f"[aria-labelledby='{part}']"), part
     shown = {}
-    for path in ("/", "/routers?state=discovered", "/sessions", "/search?q=ap-new", "/routers/60"):
+    for path in ("/routers?state=discovered", "/sessions", "/search?q=ap-new", "/routers/60"):
         noc.open(path)
         shown[path] = noc.text("h1" if path == "/routers/60" else "main a[href='/routers/60']")
     # As in the tables of the command line.
@@ -238,9 +263,9 @@ def test_the_keys_are_shown_by_a_key_and_by_the_mouse(noc: Browser) -> None:
     assert set(letters) <= {each.text for each in noc.all("#keys kbd")}
     noc.keys(Keys.ESCAPE)
     assert not noc.script(is_open)
-    noc.one("[data-keys]").click()
+    noc.press("[data-keys]")
     assert noc.script(is_open)
-    noc.one("#keys button").click()
+    noc.press("#keys button")
     assert not noc.script(is_open)
     # A dialog gives the focus back.
     assert "Help: keys" in noc.focus()
@@ -263,9 +288,9 @@ def test_keys_reach_the_search_and_the_pages(noc: Browser) -> None:
 
 def test_the_zone_and_the_theme_are_kept(noc: Browser) -> None:
     for name, value in (("zone", "Asia/Tokyo"), ("theme", "light")):
-        noc.one(".menu summary").click()
+        noc.press(".menu summary")
         noc.script("document.getElementById(arguments[0]).value = arguments[1]", name, value)
-        noc.one(".menu form[action='/preferences'] button").click()
+        noc.press(".menu form[action='/preferences'] button")
         noc.until(
             "it is set", lambda name=name: not noc.script("return document.querySelector('.menu').open")
         )
@@ -312,13 +337,13 @@ def test_the_keyboard_alone_is_enough(chromium: Browser, keys: Mapping[str, str]
 
 def test_an_alert_is_acknowledged_and_muted(noc: Browser, scene: Connection) -> None:
     noc.open("/alerts")
-    noc.one("form[action='/alerts/1/acknowledge'] button").click()
+    noc.press("form[action='/alerts/1/acknowledge'] button")
     noc.until("said", lambda: "acknowledged" in noc.text(".said"))
-    noc.one("form[action='/alerts/2/mute'] button").click()
+    noc.press("form[action='/alerts/2/mute'] button")
     noc.until("said", lambda: "muted" in noc.text(".said"))
     assert scene.execute("SELECT acked_by FROM radmeter.alerts WHERE id = 1").fetchone() == ("key noc",)
     assert scene.execute("SELECT rule, router_id FROM radmeter.alert_mutes").fetchall() == [("silent", 12)]
-    noc.one("form[action='/alerts/2/acknowledge'] button").click()
+    noc.press("form[action='/alerts/2/acknowledge'] button")
     noc.until("said", lambda: "acknowledged" in noc.text(".said"))
     alert = noc.script(
         "return [...document.querySelectorAll('.alert')].map((it) => it.textContent).join('|')"
@@ -328,7 +353,7 @@ def test_an_alert_is_acknowledged_and_muted(noc: Browser, scene: Connection) -> 
     assert "muted until" in both
     assert HOSTILE in noc.text("[aria-labelledby='h-mutes'] tbody")
     assert "key noc" in noc.text("[aria-labelledby='h-mutes'] tbody")
-    noc.one("form[action='/mutes/1/unmute'] button").click()
+    noc.press("form[action='/mutes/1/unmute'] button")
     noc.until("said", lambda: "ended" in noc.text(".said"))
     assert "Nothing is muted" in noc.text("[aria-labelledby='h-mutes']")
 
@@ -349,13 +374,13 @@ def test_alerts_for_information_are_no_trouble(noc: Browser, scene: Connection) 
 
 def test_a_discovered_router_is_claimed_and_a_session_disconnected(noc: Browser, scene: Connection) -> None:
     noc.open("/routers/60")
-    noc.one("form[action='/routers/60/claim'] button").click()
+    noc.press("form[action='/routers/60/claim'] button")
     noc.until("said", lambda: "claimed" in noc.text(".said"))
     # It has an open session, so it is not idle.
     assert "not watched yet" in noc.text("[aria-labelledby='h-now']")
     assert scene.execute("SELECT status, name FROM routers WHERE id = 60").fetchone() == ("active", "ap-new")
     noc.open("/user?name=user5")
-    noc.one("form[action$='/disconnect'] button").click()
+    noc.press("form[action$='/disconnect'] button")
     assert "no secret for requests" in noc.driver.switch_to.alert.text
     noc.driver.switch_to.alert.accept()
     noc.until("said", lambda: "in the queue, and waits" in noc.text(".said"))

@@ -154,6 +154,17 @@ def test_a_further_plan_takes_nothing_away(bob: str) -> None:
     assert [found[name] for name in (*limits, "quota_bytes")] == [8_000_000, 3, 60, 9, None, None]
 
 
+def test_one_screen_has_one_kind_of_units(bob: str) -> None:
+    """The volumes of plans are powers of 1000, so those of the sessions beside them are."""
+    use(bob, 12 * MB)
+    screen = run(bob, "users", "show", "bob")
+    assert screen.count("12 MB") == 3, screen
+    assert "iB" not in screen
+    # "used up" would say that nothing is left.
+    assert {"uploaded", "downloaded"} <= set(screen.split())
+    assert "used up" not in screen
+
+
 def test_another_plan_while_over_restores_at_once(bob: str, connection: Connection) -> None:
     use(bob, 12 * MB)
     assert queue(connection) == [("bob", "s1", "disconnect", "over", "waiting")]

@@ -56,6 +56,13 @@ def test_an_alert_of_each_kind_is_told_in_words(kind: str) -> None:
     assert (headline(alert), explained(alert)) == (first, second)
 
 
+def test_a_user_who_is_over_the_quota_has_not_used_only_much_of_it() -> None:
+    detail = {"percent": 100, "period_start": "2026-03-01"}
+    alert = {"kind": "quota", "subject": "user alice", "detail": detail, "began_at": AT}
+    assert headline(alert) == "user alice has used all of the quota"
+    assert explained(alert) == "100 % or more in the period from 2026-03-01"
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "of another version"])
 def test_an_alert_of_which_little_is_known_is_told_as_well(kind: str) -> None:
     alert = {"kind": kind, "subject": "x", "detail": None, "began_at": AT}

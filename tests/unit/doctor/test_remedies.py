@@ -5,13 +5,15 @@ The first tests hold the measure to it. `support.doctoring.ask` applies the meas
 
 import ast
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 from support.doctoring import fault_of
 
 import radmeter.doctor
-from radmeter.doctor.commands import without_sudo
+from radmeter.doctor.commands import by_path, without_sudo
 
 DOCTOR = Path(radmeter.doctor.__file__).parent
 
@@ -59,6 +61,33 @@ def test_the_measure(remedy: str, note: str, fault: str | None) -> None:
 def test_root_needs_no_sudo(command: str, by_root: str) -> None:
     assert without_sudo(command) == by_root
     assert fault_of(by_root, "") is None
+
+
+@pytest.mark.parametrize(
+    ("command", "elsewhere"),
+    [
+        ("radmeter routers show '#6'", "PROGRAM routers show '#6'"),
+        ("sudo radmeter doctor --only requests", "sudo PROGRAM doctor --only requests"),
+        ("sudo -u a -g b radmeter ship", "sudo -u a -g b PROGRAM ship"),
+        ("runuser -u a -- radmeter ship", "runuser -u a -- PROGRAM ship"),
+        ("psql -c 'SELECT 1' && radmeter migrate up", "psql -c 'SELECT 1' && PROGRAM migrate up"),
+        ("sudo systemctl restart radmeter-jobs", "sudo systemctl restart radmeter-jobs"),
+        ("ls /var/lib/radmeter /etc", "ls /var/lib/radmeter /etc"),
+        ("ssh db1 sudo radmeter doctor", "ssh db1 sudo radmeter doctor"),
+    ],
+)
+def test_a_checkout_has_no_radmeter_on_the_path(
+    command: str, elsewhere: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = Path(sys.executable).with_name("radmeter")
+    installed = tmp_path / "radmeter"
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        shown = by_path(command)
+        installed.touch(mode=0o755)
+        assert by_path(command) == command
+    assert shown == elsewhere.replace("PROGRAM", shlex.quote(str(program)))
+    assert fault_of(shown, "") is None
 
 
 def test_no_finding_has_a_comment_in_its_command_or_breaks_a_link() -> None:

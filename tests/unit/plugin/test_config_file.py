@@ -168,4 +168,6 @@ def test_a_log_says_where_settings_come_from(monkeypatch: pytest.MonkeyPatch) ->
     assert config_file.described(None) == "no configuration file"
     # As `radmeter up` starts programs: it has read the file.
     monkeypatch.setenv("RADMETER_CONFIG", "/dev/null")
-    assert config_file.described(None) == "settings from the environment alone"
+    assert config_file.described(None) == (
+        "settings from the environment alone (`radmeter up` puts those of its file there)"
+    )

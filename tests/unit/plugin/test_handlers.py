@@ -468,6 +468,7 @@ def test_radiusd_loads_the_writer_and_neither_the_reader_nor_the_rest_of_radmete
         "radmeter.plugin.journal.headers",
         "radmeter.plugin.journal.kept",
         "radmeter.plugin.journal.locks",
+        "radmeter.plugin.journal.packet_text",
         "radmeter.plugin.journal.record_format",
         "radmeter.plugin.journal.segment_format",
         "radmeter.plugin.journal.segment_writer",

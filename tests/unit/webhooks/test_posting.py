@@ -114,8 +114,9 @@ def test_other_noise_is_no_answer() -> None:
 def test_nobody_listens() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        answer = post(f"http://127.0.0.1:{probe.getsockname()[1]}/")
-    assert answer == Answer(error="127.0.0.1: Connection refused")
+        port = probe.getsockname()[1]
+        answer = post(f"http://127.0.0.1:{port}/")
+    assert answer == Answer(error=f"127.0.0.1 port {port}: Connection refused. Does the receiver run there?")
 
 
 def test_an_address_of_this_machine_is_refused_by_default() -> None:

@@ -62,16 +62,16 @@ PARTS = {
     "pipeline": "pipeline",
     "doctor": "doctor",
 }
-# A number of an address: what fits into the database's bigint, and a digit more.
-NUMBER_DIGITS = 20
+# A bigint has so many digits at most.
+NUMBER_DIGITS = 19
 # Statements that are made at once; those of a tenant that wait for it, and how long.
 STATEMENTS_AT_ONCE, STATEMENTS_WAITING, STATEMENT_SECONDS = 2, 20, 60.0
 
 
 class _Number(Convertor[int]):
-    """A number in an address. starlette's own takes any length, and Python refuses thousands of digits."""
+    """A number in an address, in one spelling: no zero before it, no line end behind it, and no more than fits."""
 
-    regex = f"[0-9]{{1,{NUMBER_DIGITS}}}"
+    regex = f"[1-9][0-9]{{0,{NUMBER_DIGITS - 1}}}(?!\\n)"
 
     def convert(self, value: str) -> int:
         return int(value)
@@ -478,4 +478,8 @@ def _first(caller: Caller, back: str) -> str:
 def _not_for(caller: Caller) -> Problem:
     if caller.role == "billing":
         return Problem(403, "forbidden", "a key of the role billing has no pages: it is for the API")
+    if caller.role == "tenant":
+        return Problem(
+            403, "forbidden", "this page is for the NOC: your key shows the routers of your own, at /site"
+        )
     return Problem(403, "forbidden", f"this page is not for keys of the role {caller.role}")

@@ -45,7 +45,7 @@ class EndedLogins:
 
     async def _ask(self, login: str) -> bool:
         until = self._now() + ASKED_SECONDS
-        row = await row_of_keys(self._pools, _ENDED, (login,))
+        row = await row_of_keys(self._pools, _ENDED, (login,), in_use=True)
         ended = bool(row and row[0])
         if self._asked.get(login, (False, 0.0))[0]:
             return True

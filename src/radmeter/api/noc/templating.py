@@ -69,14 +69,19 @@ def static_path(name: str) -> str:
 
 
 def chart(rows: Sequence[Mapping[str, Any]], title: str) -> Markup:
-    """Return a chart of octets by day."""
+    """Return a chart of octets by day, for a broad place and for a slim one. The style sheet shows one of them."""
     bars = [
         charts.Bar(label=f"{row['usage_date']:%d.%m.}", octets=(int(row["bytes_in"]), int(row["bytes_out"])))
         for row in rows
     ]
-    drawn = charts.bar_chart(bars, title=title, legend=("from users", "to users"), binary=True)
+    parts = []
+    for width, name in ((charts.WIDTH, "broad"), (charts.NARROW, "slim")):
+        drawn = charts.bar_chart(
+            bars, title=title, legend=("from users", "to users"), binary=True, width=width
+        )
+        parts.append(drawn[drawn.index("<svg") :].replace("<svg ", f'<svg class="{name}" ', 1))
     # It escapes the texts that it gets.
-    return Markup(drawn[drawn.index("<svg") :])  # noqa: S704
+    return Markup("".join(parts))  # noqa: S704
 
 
 def _shown(text: object) -> str:

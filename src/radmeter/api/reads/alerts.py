@@ -9,6 +9,7 @@ from radmeter.alerts import store
 from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Listing, Order, Row, reader, rows
 from radmeter.api.problems import not_found
+from radmeter.routers.lookup import known_as
 
 ITEMS = """
 SELECT alert.id, alert.severity, alert.state, alert.subject, alert.kind, alert.rule, alert.router_id, alert.router,
@@ -34,7 +35,8 @@ WITH mute AS MATERIALIZED (
 )
 SELECT count(*) AS alerts,
        count(*) FILTER (WHERE alert.severity = 'critical') AS critical_alerts,
-       count(*) FILTER (WHERE alert.severity = 'warning') AS warning_alerts FROM radmeter.alerts AS alert
+       count(*) FILTER (WHERE alert.severity = 'warning') AS warning_alerts,
+       count(*) FILTER (WHERE alert.severity = 'info') AS info_alerts FROM radmeter.alerts AS alert
 WHERE alert.resolved_at IS NULL AND alert.folded_into IS NULL AND alert.acked_at IS NULL
   AND NOT EXISTS (SELECT FROM mute WHERE radmeter.is_muted(
       mute.rule, mute.router_id, mute.site, mute.username, alert.rule, alert.router_id, alert.site, alert.username))"""
@@ -137,7 +139,11 @@ async def alert(connection: ApiConnection, alert_id: int) -> Row | None:
 
 async def mutes(connection: ApiConnection, limit: int) -> list[Row]:
     """Return the mutes in force, the one that ends first before the others."""
-    return await rows(connection, f"{store.MUTES} LIMIT %(most)s", {"all": False, "most": limit})
+    found = await rows(connection, f"{store.MUTES} LIMIT %(most)s", {"all": False, "most": limit})
+    for row in found:
+        if row["router"] is not None:
+            row["router"] = known_as(row["router"], row["status"], row["nas_identifier"])
+    return found
 
 
 async def acknowledge(connection: ApiConnection, alert_id: int, note: str | None) -> None:

@@ -60,7 +60,11 @@ SELECT page.id AS router_id, page.site, page.mac::text AS mac, page.nas_identifi
        page.class, page.rank, page.interim_interval, page.created_at,
        page.name, page.status,
        (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = page.tenant_id) AS tenant,
-       zone.name AS timezone, greatest(page.heard_at, session.arrived_at) AS heard_at,
+       zone.name AS timezone,
+       -- A lone Stop leaves no open session, and nothing to watch.
+       coalesce(greatest(page.heard_at, session.arrived_at),
+                (SELECT counted.last_updated FROM public.router_daily_usage AS counted
+                 WHERE counted.router_id = page.id ORDER BY counted.usage_date DESC LIMIT 1)) AS heard_at,
        session.open_sessions, coalesce(usage.bytes_in, 0) AS bytes_in, coalesce(usage.bytes_out, 0) AS bytes_out
 FROM page
 CROSS JOIN LATERAL (SELECT coalesce(page.timezone, (SELECT radmeter.setting_value('timezone'))) AS name) AS zone
@@ -161,6 +165,8 @@ async def routers(
     ----------
     late
         What `late_routers` found.
+    in_trouble
+        Only those that are silent or late.
     text, mac
         What the name, site or NAS-Identifier contains, or the MAC or address; the MAC in normal form, if the text is a
         whole one.
@@ -185,7 +191,8 @@ async def routers(
     else:
         parts = list(_parts(wanted, int(after[0] or 0) if after is not None else None))
         if in_trouble:
-            parts = parts[:1]
+            source, filters, where, order = parts[0]
+            parts = [(source, f"{filters} AND class.class < {STATES.index('discovered')}", where, order)]
     found: list[Row] = []
     for source, filters, where, order in parts:
         values["most"] = limit + 1 - len(found)

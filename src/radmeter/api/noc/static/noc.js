@@ -226,15 +226,15 @@
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden && event.target.matches("[hx-trigger*=every]")) event.preventDefault();
   });
-  // What somebody has opened or scrolled in it stays so.
+  // What somebody has opened in it stays so.
   const kept = new Map();
   document.addEventListener("htmx:beforeSwap", (event) => {
-    for (const it of all("details[id], .days[id]", event.target)) kept.set(it.id, it.localName === "details" ? it.open : it.scrollLeft);
+    for (const it of all("details[id]", event.target)) kept.set(it.id, it.open);
   });
   document.addEventListener("htmx:afterSettle", () => {
     for (const [id, value] of kept) {
       const it = document.getElementById(id);
-      if (it) it[it.localName === "details" ? "open" : "scrollLeft"] = value;
+      if (it) it.open = value;
     }
     kept.clear();
   });
