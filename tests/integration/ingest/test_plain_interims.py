@@ -1,0 +1,384 @@
+"""Plain interims are counted by a statement of their own: with it and without it, every row is the same."""
+
+import os
+import random
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from support.functions import value
+from support.ledger import (
+    EPOCH,
+    MICROSECOND,
+    Entry,
+    Pairs,
+    believe_old_arrivals,
+    close_stale,
+    register,
+    ship,
+    subscribe,
+)
+from support.servers import Connection, Server
+
+from radmeter.ingest.store import Store
+
+SECOND = 1_000_000
+WRAP = 1 << 32
+LONG = os.environ.get("RADMETER_LONG") == "1"
+BATCHES = 400 if LONG else 60
+SEEDS = [int(os.environ.get("RADMETER_SEED", "0")) or each for each in ((1, 2, 3, 4) if LONG else (1, 2))]
+
+# What a session's router says of itself. The MAC of the third is that of a router that was merged; the last are found
+# by name and by address, or are discovered.
+DOORS: tuple[Pairs, ...] = (
+    (("Called-Station-Id", "02-00-00-00-00-0A:Guests"), ("NAS-IP-Address", "10.0.0.1")),
+    (("Called-Station-Id", "02-00-00-00-00-0B"), ("NAS-Identifier", "bravo"), ("NAS-IP-Address", "10.0.0.2")),
+    (("Called-Station-Id", "02-00-00-00-00-0C"), ("NAS-IP-Address", "10.0.0.3")),
+    (("NAS-Identifier", "delta-ap"), ("NAS-IP-Address", "10.0.0.4")),
+    (("NAS-Identifier", "02-00-00-00-00-0E"), ("NAS-IP-Address", "10.0.0.5")),
+    (("Called-Station-Id", "hotspot1"), ("NAS-IP-Address", "10.0.0.6")),
+)
+# Of a packet that shows a second router.
+TWO_DOORS: tuple[Pairs, ...] = (
+    (("Called-Station-Id", "02-00-00-00-00-0A"), ("NAS-Identifier", "bravo")),
+    (("Called-Station-Id", "02-00-00-00-00-0A"), ("NAS-Identifier", "02-00-00-00-00-0C")),
+    (("Called-Station-Id", "02-00-00-00-00-0B"), ("NAS-IP-Address", "10.0.0.4")),
+)
+USERS = ("anna", "daily", "weekly", "zone", "anna", "bert", "daily", None, "erased-" + "5" * 32)
+# What describes a session. A packet has each of them, lacks it, or has another value.
+DESCRIPTIONS = {
+    "Framed-IP-Address": ("198.51.100.1", "198.51.100.2"),
+    "Framed-IPv6-Address": ("2001:db8::1", "2001:db8::2"),
+    "Framed-IPv6-Prefix": ("2001:db8:1::/64", "2001:db8:2::/64"),
+    "Framed-Interface-Id": ("0:0:0:1", "0:0:0:2"),
+    "Delegated-IPv6-Prefix": ("2001:db8:10::/56", "2001:db8:20::/56"),
+    "Acct-Authentic": ("RADIUS", "Local"),
+    "Connect-Info": ("CONNECT 54Mbps", "CONNECT 1Mbps"),
+    "Acct-Interim-Interval": ("300", "600"),
+    "Realm": ("example.org", "example.com"),
+    "Service-Type": ("Login-User", "Framed-User"),
+    "NAS-Port-Type": ("Wireless-802.11", "Virtual"),
+    "Acct-Terminate-Cause": ("User-Request", "Lost-Carrier"),
+}
+# What other programs do to a session, and rare states of one.
+MEDDLING = (
+    "acctupdatetime = 'infinity'", "acctupdatetime = NULL", "acctstarttime = NULL", "acctstarttime = '-infinity'",
+    "acctupdatetime = '1970-01-01 00:00:00+00'", "acctsessiontime = -1", "acctinputoctets = NULL",
+    "acctinputoctets = 9000000000000000000", "acctoutputoctets = -9000000000000000000", "input_offset = 1000000",
+    "username = ''", "username = 'somebody else'", "router_id = NULL", "callingstationid = ''", "calledstationid = ''",
+    "adopted = true, counted_at = NULL", "adopted = true", "closed_by = 'stop', acctterminatecause = 'User-Request'",
+    "acctterminatecause = 'Lost-Service'", "late_start_at = acctstarttime + interval '20 minutes'",
+    "late_start_at = acctupdatetime", "stop_stamp = 1", "router_mac = NULL", "router_mac = '02:00:00:00:00:99'",
+    "acctauthentic = NULL", "connectinfo_start = NULL", "framedipaddress = NULL", "framedinterfaceid = NULL",
+    "interim_interval = NULL", "clock_skew_seconds = NULL", "arrived_at = NULL", "usage_date = NULL",
+    "acctupdatetime = acctupdatetime + interval '1 day'", "acctstoptime = acctupdatetime",
+    "acctsessionid = 'another'",
+)  # fmt: skip
+# By table, what depends on the clock or on the order in which rows were made.
+TABLES = {
+    "public.radacct": (),
+    "public.user_quota_usage": ("last_updated",),
+    "public.router_daily_usage": ("last_updated",),
+    "public.accounting_anomaly": ("id", "detected_at"),
+    "public.rejected_packet": ("id", "rejected_at"),
+    "public.routers": ("created_at", "updated_at"),
+    "radmeter.session_slice": (),
+    "radmeter.session_alias": ("noted_at",),
+    "radmeter.sent_username": (),
+    "radmeter.adoption_baseline": (),
+    "radmeter.kept_per_hour": ("updated_at",),
+    "radmeter.router_network": (),
+    "radmeter.router_coa_state": (),
+    "radmeter.journal_segment": ("updated_at", "seen_at", "registered_at", "finished_at"),
+}
+# Routers that are bound to clients, others merged into them, and a tenant whose realm changes after two days.
+BOUND = """
+UPDATE routers SET clients = '{192.0.2.0/24}', tenant_id = 7 WHERE name = 'alpha';
+UPDATE routers SET clients = '{192.0.2.1/32}', tenant_id = 7 WHERE name IN ('bravo', 'delta');
+INSERT INTO radmeter.tenants (id, name, timezone, issuer_id) VALUES (7, 'inn', 'UTC', 1);
+INSERT INTO radmeter.tenant_realm VALUES
+    (7, (timestamptz '{begin}' - interval '90 days')::date, 'hotel'),
+    (7, (timestamptz '{begin}' + interval '2 days')::date, 'inn');
+INSERT INTO subscribers (username, plan_id) SELECT username || '@hotel', plan_id FROM subscribers;
+INSERT INTO subscribers (username, plan_id) SELECT 'anna@inn', max(plan_id) FROM subscribers"""
+# The general way alone.
+WITHOUT = """
+CREATE OR REPLACE FUNCTION radmeter.find_plain(
+    OUT places tid[], OUT router_ids bigint[], OUT usage_dates date[], OUT usernames text[])
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS 'SELECT NULL::tid[], NULL::bigint[], NULL::date[], NULL::text[]'"""
+# How many went the plain way.
+COUNTED = """
+CREATE SEQUENCE public.plain MINVALUE 0 START 0;
+SELECT nextval('public.plain');
+ALTER FUNCTION radmeter.update_plain RENAME TO update_plain_itself;
+CREATE FUNCTION radmeter.update_plain(tid[], bigint[], date[], text[]) RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE v_taken bigint[] := radmeter.update_plain_itself($1, $2, $3, $4);
+BEGIN
+    PERFORM setval('public.plain', currval_of + coalesce(cardinality(v_taken), 0))
+    FROM (SELECT last_value AS currval_of FROM public.plain) AS counted;
+    RETURN v_taken;
+END $$"""
+
+
+class Life:
+    """What a session's router and device know of it."""
+
+    def __init__(self, number: int, now: int) -> None:
+        self.number = number
+        self.door = DOORS[number % len(DOORS)]
+        self.username = USERS[number % len(USERS)]
+        self.calling = None if number % 10 == 9 else f"AA-00-00-00-00-{number:02X}"
+        self.start = now
+        self.octets = [0, 0]
+
+
+class Site:
+    """A random site: what its routers send."""
+
+    def __init__(self, chance: random.Random, now: int) -> None:
+        self.chance, self.now = chance, now
+        self.lives = [Life(number, now) for number in range(30)]
+        self.sent: list[Pairs] = []
+
+    def batch(self, seq: int) -> list[Entry]:
+        """Return what comes in a batch, most of it plain."""
+        chance = self.chance
+        lives = list(self.lives)
+        chance.shuffle(lives)
+        del lives[chance.randrange(5, 25) :]
+        if chance.random() < 0.4:  # two of a session
+            lives += chance.sample(lives, 3)
+        entries: list[Entry] = []
+        for life in lives:
+            self.now += chance.choice((0, SECOND, SECOND, 10 * SECOND))
+            pairs = self._packet(life)
+            self.sent.append(pairs)
+            if chance.random() < 0.03:
+                pairs = chance.choice(self.sent[-100:])
+            entries.append(Entry(seq + len(entries), self.now, pairs))
+        return entries
+
+    def _rarely(self, often: float = 0.01) -> bool:
+        return self.chance.random() < often
+
+    def _packet(self, life: Life) -> Pairs:
+        chance = self.chance
+        status = "Interim-Update"
+        if self._rarely(0.12):
+            status = chance.choice(("Start", "Stop", "Stop", "Alive", "Accounting-On", "Accounting-Off"))
+            if status.startswith("Accounting") and not self._rarely(0.2):
+                status = "Start"
+        if status == "Start" or self._rarely(0.02):
+            life.start, life.octets = self.now, [0, 0]
+        door = chance.choice(DOORS + TWO_DOORS) if self._rarely(0.03) else life.door
+        stamp = self.now // SECOND - chance.choice((0, 0, 0, 1, 1, 2))
+        if self._rarely():
+            stamp -= chance.choice((-200, 60, 600, 4000, 86_400, 8 * 86_400))
+        pairs = [("Acct-Status-Type", status), *door]
+        if not self._rarely(0.1):
+            pairs.append(("Tmp-Integer-0", str(stamp)))
+        if not self._rarely(0.05):
+            pairs.append(("Tmp-IP-Address-0", "192.0.2.2" if self._rarely(0.05) else "192.0.2.1"))
+        if status.startswith("Accounting"):
+            return pairs
+        pairs.append(("Acct-Session-Id", f"s{life.number}" if not self._rarely(0.01) else "erased"))
+        if life.calling and not self._rarely():
+            pairs.append(("Calling-Station-Id", life.calling))
+        if life.username and not self._rarely():
+            pairs.append(("User-Name", life.username))
+        if life.number % 5 == 0:
+            pairs.append(("Class", "0x" + f"ai:{life.number:032x}".encode().hex()))
+        seconds = max(stamp - life.start // SECOND, 0)
+        if not self._rarely():
+            pairs.append(("Acct-Session-Time", str(0 if self._rarely() else seconds)))
+        gigawords = life.number % 3 != 0
+        for index, name in enumerate(("Input", "Output")):
+            if self._rarely(0.02):
+                life.octets[index] //= 2
+            elif self._rarely(0.02):
+                life.octets[index] = life.octets[index] // WRAP * WRAP + WRAP - 1000
+            elif not self._rarely(0.1):
+                life.octets[index] += chance.choice((1, 1000, 123_456, 1 << 30))
+            if not self._rarely():
+                pairs.append((f"Acct-{name}-Octets", str(life.octets[index] % WRAP)))
+                if gigawords:
+                    pairs.append((f"Acct-{name}-Gigawords", str(life.octets[index] // WRAP)))
+        for name, (usual, other) in DESCRIPTIONS.items():
+            if self.chance.random() < 0.7:
+                pairs.append((name, other if self._rarely(0.02) else usual))
+        if self._rarely(0.005):
+            pairs.append(("Acct-Input-Octets", "x"))
+        return pairs
+
+
+STARTED = datetime.now(UTC).isoformat()
+TIME = re.compile(r'"\d{4}-\d\d-\d\dT[^"]*"')
+
+
+def rows(connection: Connection, table: str) -> list[str]:
+    """Return the rows of a table as JSON. Its traffic is days old: what is newer is by the server's clock."""
+    query = f"SELECT (to_jsonb(t) - %s::text[])::text FROM {table} AS t"
+    found = connection.execute(query.encode(), (list(TABLES[table]),))
+    return sorted(
+        TIME.sub(lambda time: '"now"' if time[0].strip('"') > STARTED else time[0], row[0]) for row in found
+    )
+
+
+@pytest.fixture
+def two(server: Server) -> Iterator[tuple[Connection, Connection]]:
+    """Two equal databases: with the plain way, and without."""
+    with ExitStack() as stack:
+        opened = []
+        for change in (COUNTED, WITHOUT):
+            dsn = stack.enter_context(server.clone())
+            connection = stack.enter_context(psycopg.connect(dsn, autocommit=True))
+            connection.execute(change.encode())
+            believe_old_arrivals(connection)
+            for name, mac, zone in (
+                ("alpha", "0a", None),
+                ("bravo", "0b", "Asia/Kolkata"),
+                ("charlie", "0c", None),
+            ):
+                register(connection, name, mac=f"02:00:00:00:00:{mac}", timezone=zone)
+            register(connection, "delta", nas_identifier="delta-ap", timezone="Pacific/Auckland")
+            connection.execute(
+                """SELECT radmeter.merge_router(source.id, target.id) FROM routers AS source, routers AS target
+                   WHERE source.name = 'charlie' AND target.name = 'bravo'"""
+            )
+            subscribe(connection, "daily", quota_type="daily", timezone="America/Sao_Paulo")
+            subscribe(connection, "weekly", quota_type="weekly", anchor_day=3)
+            subscribe(connection, "zone", quota_type="monthly", anchor_day=31, timezone="Pacific/Auckland")
+            opened.append(connection)
+        yield opened[0], opened[1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_with_the_plain_way_and_without_it_every_row_is_the_same(
+    two: tuple[Connection, Connection], seed: int
+) -> None:
+    chance = random.Random(seed)
+    begin = (datetime.now(UTC) - timedelta(days=3 + BATCHES // 12)).replace(
+        hour=20, minute=0, second=0, microsecond=0
+    )
+    site = Site(chance, int(begin.timestamp()) * SECOND)
+    if seed % 2 == 0:
+        for connection in two:
+            connection.execute(BOUND.replace("{begin}", begin.isoformat()).encode())
+    stores = [Store(connection.info.dsn) for connection in two]
+    sent = {"node-1": 0, "node-2": 0}
+    interims = 0
+    try:
+        for number in range(BATCHES):
+            node = chance.choice(list(sent))
+            entries = site.batch(sent[node] + 1)
+            sent[node] += len(entries)
+            interims += sum(("Acct-Status-Type", "Interim-Update") in entry.pairs for entry in entries)
+            site.now += chance.choice((30, 300, 1800, 7200)) * SECOND
+            meddling = chance.choice(MEDDLING) if chance.random() < 0.6 else None
+            which = chance.randrange(30)
+            reaped = chance.random() < 0.05
+            for connection, store in zip(two, stores, strict=True):
+                ship(store, node, entries)
+                if meddling is not None:
+                    connection.execute(
+                        f"""UPDATE public.radacct SET {meddling}
+                            WHERE acctsessionid = 's{which}' AND acctstoptime IS NULL""".encode()
+                    )
+                if reaped:
+                    close_stale(connection, EPOCH + site.now * MICROSECOND)
+            for table in TABLES:
+                with_it, without = (rows(connection, table) for connection in two)
+                assert with_it == without, f"seed {seed}, batch {number}: {table}"
+    finally:
+        for store in stores:
+            store.close()
+    # Else the test shows nothing.
+    assert value(two[0], "last_value FROM public.plain") > interims / 10
+    assert value(two[0], "count(*) FROM accounting_anomaly") > 0
+    assert value(two[0], "count(*) FROM radacct") > BATCHES
+    if seed % 2 == 0:
+        assert value(two[0], "count(*) FROM rejected_packet WHERE reason LIKE '%%is bound to%%'") > 10
+        assert (
+            value(two[0], "count(DISTINCT username) FROM user_quota_usage WHERE username ~ '@(hotel|inn)'")
+            > 3
+        )
+
+
+def interim(seq: int, octets: int, session: str = "s", user: str = "anna", **more: str) -> Entry:
+    """Return an interim of a session that is an hour old, sent a second after the one before."""
+    at = int(datetime.now(UTC).timestamp()) - 600 + seq
+    pairs = {
+        "Acct-Status-Type": "Interim-Update",
+        "Acct-Session-Id": session,
+        "User-Name": user,
+        "Calling-Station-Id": "AA-00-00-00-00-01",
+        "Called-Station-Id": "02-00-00-00-00-0A",
+        "Tmp-Integer-0": str(at),
+        "Tmp-IP-Address-0": "192.0.2.1",
+        "Acct-Session-Time": str(3600 + seq),
+        "Acct-Input-Octets": str(octets),
+        "Acct-Output-Octets": "0",
+        **{name.replace("_", "-"): text for name, text in more.items()},
+    }
+    return Entry(seq, at * SECOND, list(pairs.items()))
+
+
+def plain(connection: Connection) -> int:
+    return int(str(value(connection, "last_value FROM public.plain")))
+
+
+def test_of_records_that_have_one_unique_id_by_intent_none_is_plain(
+    two: tuple[Connection, Connection],
+) -> None:
+    """It is made of the user's name and the session's id with a comma between. The router's counter began anew."""
+    totals = []
+    for connection in two:
+        with closing(Store(connection.info.dsn)) as store:
+            ship(store, "n", [interim(1, 100, "b,c", "a")])
+            ship(store, "n", [interim(2, 10, "c", "a,b"), interim(3, 150, "b,c", "a")])
+        totals.append(value(connection, "sum(bytes_in) FROM user_quota_usage"))
+        assert value(connection, "count(*) FROM radacct") == 1
+    assert totals == [250, 250]
+    assert plain(two[0]) == 0
+
+
+def test_a_bound_router_and_a_realm_leave_interims_plain(two: tuple[Connection, Connection]) -> None:
+    connection = two[0]
+    connection.execute(BOUND.replace("{begin}", "2026-01-01 00:00:00+00").encode())
+    with closing(Store(connection.info.dsn)) as store:
+        ship(store, "n", [interim(1, 100)])
+        # The second record shows a router that its client may not name, so it is set aside.
+        forged = interim(3, 300, "t", NAS_Identifier="bravo", Tmp_IP_Address_0="192.0.2.2")
+        ship(store, "n", [interim(2, 200), forged])
+        ship(store, "n", [interim(4, 400), interim(5, 500, "u", NAS_Identifier="bravo")])
+        ship(store, "n", [interim(6, 600), interim(7, 700, "u", NAS_Identifier="bravo")])
+        ship(store, "n", [interim(8, 800, Tmp_IP_Address_0="192.0.2.2")])
+        # Not any more: the session's user is not the one that the record has now.
+        connection.execute("UPDATE radacct SET username = 'anna' WHERE acctsessionid = 's'")
+        ship(store, "n", [interim(9, 900)])
+    assert plain(connection) == 6  # two of them of the second record: the batch was sent twice
+    assert value(connection, "count(*) FROM rejected_packet") == 1
+    for user, octets in (("anna", 900), ("anna@inn", 700)):
+        assert value(connection, f"sum(bytes_in) FROM user_quota_usage WHERE username = '{user}'") == octets
+
+
+def test_a_record_with_a_new_client_is_not_plain_and_the_others_are(
+    two: tuple[Connection, Connection],
+) -> None:
+    connection = two[0]
+    with closing(Store(connection.info.dsn)) as store:
+        ship(store, "n", [interim(1, 100), interim(2, 100, "t")])
+        ship(
+            store,
+            "n",
+            [interim(3, 200), interim(4, 200, "t", Tmp_IP_Address_0="192.0.2.77")],
+            new_clients=[1],
+        )
+    assert plain(connection) == 1
+    assert value(connection, "host(packets_from) FROM radmeter.router_coa_state") == "192.0.2.77"
+    assert value(connection, "sum(bytes_in) FROM user_quota_usage") == 400
