@@ -83,6 +83,9 @@ BEGIN
                 CASE WHEN NOT erased THEN coalesce(nullif(session.callingstationid, ''), record.calling_station_id,
                                                    session.callingstationid) END,
                 coalesce(record.shown_mac, session.router_mac)
+            -- OFFSET 0: what a step computes is a column for the next one. Else PostgreSQL puts its text into each place that
+            -- names it: it is computed there anew, and functions with it as argument are called and not inlined. It was two
+            -- thirds of the time.
             -- Another program may have written any value. An impossible one is as good as none.
             FROM (SELECT CASE WHEN radmeter.is_possible_time(session.acctupdatetime) THEN session.acctupdatetime END
                              AS last_update,
