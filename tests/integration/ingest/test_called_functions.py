@@ -36,7 +36,7 @@ def test_no_function_is_called_for_each_record(connection: Connection, database:
     assert {name: count for name, count in called.items() if count >= RECORDS} == {}
 
 
-def add(packets: Packets, status: str, number: int, seconds: int, **more: object) -> None:
+def add(packets: Packets, status: str, number: int, seconds: int, **more: str | int) -> None:
     packets.add(
         status,
         f"session-{number}",
