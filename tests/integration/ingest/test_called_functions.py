@@ -12,20 +12,13 @@ def test_no_function_is_called_for_each_record(connection: Connection, database:
         for number in range(RECORDS):
             add(packets, "Start", number, 0)
     called_functions.follow(connection)
-    # Interims that are plain, interims of other addresses, and Stops.
+    # Interims that are plain, those that bring another address, and Stops.
     with Packets(database) as packets:
         for number in range(RECORDS):
             add(packets, "Interim-Update", number, 300)
     with Packets(database) as packets:
         for number in range(RECORDS):
-            add(
-                packets,
-                "Interim-Update",
-                number,
-                600,
-                Framed_IP_Address="10.9.9.9",
-                Connect_Info="CONNECT 54Mbps",
-            )
+            add(packets, "Interim-Update", number, 600, address="2001:db8::9")
     with Packets(database) as packets:
         for number in range(RECORDS):
             add(packets, "Stop", number, 900)
@@ -36,7 +29,7 @@ def test_no_function_is_called_for_each_record(connection: Connection, database:
     assert {name: count for name, count in called.items() if count >= RECORDS} == {}
 
 
-def add(packets: Packets, status: str, number: int, seconds: int, **more: str | int) -> None:
+def add(packets: Packets, status: str, number: int, seconds: int, address: str = "2001:db8::1") -> None:
     packets.add(
         status,
         f"session-{number}",
@@ -46,6 +39,6 @@ def add(packets: Packets, status: str, number: int, seconds: int, **more: str | 
         Acct_Session_Time=str(seconds),
         Acct_Input_Octets=str(10 * seconds),
         Acct_Output_Octets=str(20 * seconds),
+        Framed_IPv6_Address=address,
         ago=1000 - seconds,
-        **more,
     )
