@@ -104,7 +104,7 @@ def picture() -> str:
     left, top, width, height, name = HOST
     readers = READERS[-1].right
     answer = way(f"M{PLUGIN.left - 3} {PLUGIN.level + 14} H{ROUTER.right + 6}", "way back")
-    middle = (ROUTER.right + PLUGIN.left) // 2 - 8
+    middle = (ROUTER.right + left) // 2
     turn = (INGEST.top + BOX_HEIGHT + 22 + 2 * LINE, SESSIONS.top - 6)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -121,7 +121,7 @@ def picture() -> str:
         arrow(ROUTER, PLUGIN, 14),
         text(middle, ROUTER.level - 24, "UDP", "small soft"),
         answer,
-        text(middle - 4, ROUTER.level + 32, "answer", "small soft"),
+        text(middle, ROUTER.level + 32, "answer", "small soft"),
         arrow(PLUGIN, JOURNAL),
         arrow(JOURNAL, SHIPPER),
         arrow(SHIPPER, INGEST),
