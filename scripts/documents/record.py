@@ -18,7 +18,7 @@ from scripts.documents.screen import Lines, lines, picture
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "docs" / "pictures"
 # It is in the pictures, so they say nothing about this checkout: what runs is a copy of it.
-CHECKOUT = Path("/tmp/radmeter")  # noqa: S108: made here, or it ends
+CHECKOUT = Path("/tmp/radmeter")  # noqa: S108, it is made here, or the script ends
 STATE = CHECKOUT / "var"
 # If root records: the user of FreeRADIUS, as whom doctor may try what the server does.
 USER = "freerad"
