@@ -107,7 +107,8 @@ def picture() -> str:
     middle = (ROUTER.right + left) // 2
     turn = (INGEST.top + BOX_HEIGHT + 22 + 2 * LINE, SESSIONS.top - 6)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+        f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         'aria-labelledby="title what">',
         '<title id="title">The way of a packet</title>',
         '<desc id="what">' + escape(words()) + "</desc>",

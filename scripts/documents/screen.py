@@ -88,7 +88,8 @@ def picture(title: str, frames: Sequence[tuple[float, Lines]], columns: int) -> 
             body.append(f'<g id="f{number}">\n{drawn(shown)}\n</g>')
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}" role="img" '
             'aria-labelledby="title">',
             f'<title id="title">{escape(title)}</title>',
             f"<style>{style}</style>",
