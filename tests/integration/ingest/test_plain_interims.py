@@ -382,3 +382,113 @@ def test_a_record_with_a_new_client_is_not_plain_and_the_others_are(
     assert plain(connection) == 1
     assert value(connection, "host(packets_from) FROM radmeter.router_coa_state") == "192.0.2.77"
     assert value(connection, "sum(bytes_in) FROM user_quota_usage") == 400
+
+
+# A session's first packet is of 23:30 UTC, so zones have different days.
+EVENING = datetime.now(UTC).replace(hour=23, minute=30, second=0, microsecond=0) - timedelta(days=2)
+USUAL = {
+    "User-Name": "daily",
+    "Calling-Station-Id": "AA-00-00-00-00-01",
+    "Called-Station-Id": "02-00-00-00-00-0B",
+    "NAS-IP-Address": "10.0.0.2",
+    "Tmp-IP-Address-0": "192.0.2.1",
+    "Acct-Input-Octets": "2000",
+    "Acct-Output-Octets": "200",
+    **{name: usual for name, (usual, _) in DESCRIPTIONS.items()},
+}
+# Of a session that had one interim: what is changed in its row, and what is other in its second interim (None: absent).
+# Each would be plain without the change.
+NOT_PLAIN: dict[str, tuple[str | None, dict[str, str | None]]] = {
+    "a Start": (None, {"Acct-Status-Type": "Start"}),
+    "a Stop": (None, {"Acct-Status-Type": "Stop"}),
+    "not stamped": (None, {"Tmp-Integer-0": None}),
+    "no session time": (None, {"Acct-Session-Time": None}),
+    "no octets in": (None, {"Acct-Input-Octets": None}),
+    "no octets out": (None, {"Acct-Output-Octets": None}),
+    "no user": (None, {"User-Name": None}),
+    "no device": (None, {"Calling-Station-Id": None}),
+    "stopped": ("acctstoptime = acctupdatetime", {}),
+    "another device": (None, {"Calling-Station-Id": "AA-00-00-00-00-02"}),
+    "a session of another id": ("acctsessionid = 'another'", {}),
+    "no start": ("acctstarttime = NULL", {}),
+    "a start that is later": ("acctstarttime = acctupdatetime + interval '1 hour'", {}),
+    "no last update": ("acctupdatetime = NULL", {}),
+    "older": (None, {"Tmp-Integer-0": str(int(EVENING.timestamp()) - 60)}),
+    "a session that began after the last update": (None, {"Acct-Session-Time": "100"}),
+    "a late Start": ("late_start_at = acctupdatetime + interval '1 day'", {}),
+    "adopted": ("adopted = true", {}),
+    "a Stop that waits": ("closed_by = 'stop'", {}),
+    "a cause of a Stop": ("acctterminatecause = 'User-Request'", {}),
+    "a stamp of a Stop": ("stop_stamp = 1", {}),
+    "another user": ("username = 'somebody else'", {}),
+    "an erased user": ("username = 'erased-' || repeat('5', 32)", {"User-Name": "erased-" + "5" * 32}),
+    "another router": (None, {"Called-Station-Id": "02-00-00-00-00-0A"}),
+    "no router": ("router_id = NULL", {}),
+    "no octets in the row": ("acctinputoctets = NULL, acctoutputoctets = NULL", {}),
+    "octets beyond all limits": ("acctinputoctets = -5000000000000000000", {}),
+    "octets in that fall": (None, {"Acct-Input-Octets": "999"}),
+    "octets out that fall": (None, {"Acct-Output-Octets": "99"}),
+    "octets that wrapped": (f"input_offset = {WRAP}, acctinputoctets = {WRAP} + 2001", {}),
+    "its Acct-Authentic": ("acctauthentic = NULL", {}),
+    "its Connect-Info": ("connectinfo_start = NULL", {}),
+    "its Called-Station-Id": ("calledstationid = ''", {}),
+    "another MAC of the router": ("router_mac = '02:00:00:00:00:99'", {}),
+    "no MAC of the router": ("router_mac = NULL", {}),
+    **{
+        f"another {name}": (None, {name: DESCRIPTIONS[name][1]})
+        for name in ("Framed-IPv6-Address", "Framed-IPv6-Prefix", "Framed-Interface-Id", "Delegated-IPv6-Prefix",
+                     "Acct-Interim-Interval")
+    },
+}  # fmt: skip
+PLAIN: dict[str, tuple[str | None, dict[str, str | None]]] = {
+    "as before": (None, {}),
+    "idle": (None, {"Acct-Input-Octets": "1000", "Acct-Output-Octets": "100"}),
+    "another address": (None, {"Framed-IP-Address": "198.51.100.9"}),
+    "nothing that describes it": (None, dict.fromkeys(DESCRIPTIONS)),
+    "another Realm, Service-Type, NAS-Port-Type and cause": (
+        None,
+        {name: DESCRIPTIONS[name][1] for name in ("Realm", "Service-Type", "NAS-Port-Type", "Acct-Terminate-Cause")},
+    ),
+    "another Connect-Info": (None, {"Connect-Info": "CONNECT 1Mbps"}),
+    "a later arrival in the row": ("arrived_at = arrived_at + interval '1 hour'", {}),
+    "no skew in the row": ("clock_skew_seconds = NULL", {}),
+    "an offset": (f"input_offset = {WRAP}, acctinputoctets = {WRAP} + 1000", {}),
+    "a session time that falls": ("acctsessiontime = 5000", {}),
+    "no counted day": ("usage_date = NULL", {}),
+    "no source": (None, {"Tmp-IP-Address-0": None}),
+}  # fmt: skip
+
+
+def test_each_condition_alone_sends_an_interim_the_general_way(two: tuple[Connection, Connection]) -> None:
+    cases = {name: (False, *case) for name, case in NOT_PLAIN.items()}
+    cases |= {f"plain: {name}": (True, *case) for name, case in PLAIN.items()}
+    stores = [Store(connection.info.dsn) for connection in two]
+    try:
+        for number, (name, (expected, meddling, other)) in enumerate(cases.items()):
+            before = plain(two[0])
+            for connection, store in zip(two, stores, strict=True):
+                for seconds, octets, more in ((0, (1000, 100), {}), (300, (2000, 200), other)):
+                    at = int(EVENING.timestamp()) + seconds
+                    pairs = {
+                        "Acct-Status-Type": "Interim-Update",
+                        "Acct-Session-Id": f"case {number}",
+                        **USUAL,
+                        "Acct-Input-Octets": str(octets[0]),
+                        "Acct-Output-Octets": str(octets[1]),
+                        "Acct-Session-Time": str(3600 + seconds),
+                        "Tmp-Integer-0": str(at),
+                        **more,
+                    }
+                    kept = [(key, text) for key, text in pairs.items() if text is not None]
+                    ship(store, "n", [Entry(2 * number + 1 + (seconds > 0), at * SECOND, kept)])
+                    if meddling is not None and not seconds:
+                        connection.execute(
+                            f"UPDATE radacct SET {meddling} WHERE acctsessionid = 'case {number}'".encode()
+                        )
+            assert (plain(two[0]) - before == 1) is expected, name
+    finally:
+        for store in stores:
+            store.close()
+    for table in TABLES:
+        with_it, without = (rows(connection, table) for connection in two)
+        assert with_it == without, table
