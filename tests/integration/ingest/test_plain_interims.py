@@ -17,13 +17,17 @@ from support.ledger import (
     Pairs,
     believe_old_arrivals,
     close_stale,
+    ingest,
     register,
     ship,
     subscribe,
 )
 from support.servers import Connection, Server
 
+from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Store
+from radmeter.plugin.journal.packet_text import to_text
+from radmeter.plugin.journal.reader import Entry as JournalEntry
 
 SECOND = 1_000_000
 WRAP = 1 << 32
@@ -373,7 +377,15 @@ def test_what_else_is_in_the_batch_sends_an_interim_the_general_way(
         # The router has rebooted.
         (batch(15, interim(18, 0, "x", Acct_Status_Type="Accounting-On")), 2),
         # A router is discovered: no router that is found by a MAC can be meant, but one that is found by its name.
+        # (The session that the reboot has closed is opened again.)
         (batch(19, interim(22, 1, "y", Called_Station_Id="02-00-00-00-00-77")), 1),
+        (
+            batch(
+                23,
+                interim(26, 0, "z", Called_Station_Id="02-00-00-00-00-78", Acct_Status_Type="Accounting-On"),
+            ),
+            2,
+        ),
     )
     for entries, expected in batches:
         before = plain(two[0])
@@ -404,6 +416,51 @@ def test_a_bound_router_and_a_realm_leave_interims_plain(two: tuple[Connection, 
     assert value(connection, "count(*) FROM rejected_packet") == 1
     for user, octets in (("anna", 900), ("anna@inn", 700)):
         assert value(connection, f"sum(bytes_in) FROM user_quota_usage WHERE username = '{user}'") == octets
+
+
+# What a packet shows besides the MAC of a router that its client may name: a key of a router that it may not.
+FORGED = {
+    "its client": {},
+    "a name": {"NAS_Identifier": "bravo"},
+    "a MAC": {"NAS_Identifier": "02-00-00-00-00-0B"},
+    "the MAC of a merged router": {"NAS_Identifier": "02-00-00-00-00-0C"},
+    "an address": {"NAS_IP_Address": "10.0.0.9"},
+}
+
+
+def test_an_interim_of_an_open_session_whose_client_may_not_name_a_router_is_set_aside(
+    two: tuple[Connection, Connection],
+) -> None:
+    for connection in two:
+        connection.execute(BOUND.replace("{begin}", "2026-01-01 00:00:00+00").encode())
+        connection.execute("UPDATE routers SET ip_address = '10.0.0.9' WHERE name = 'bravo'")
+        with closing(Store(connection.info.dsn)) as store:
+            for number, (name, shown) in enumerate(FORGED.items()):
+                first = 4 * number + 1
+                client = "203.0.113.9" if name == "its client" else "192.0.2.2"
+                ship(store, "n", [interim(first, 100, name, **shown)])
+                ship(store, "n", [interim(first + 1, 200, name, **shown)])
+                ship(store, "n", [interim(first + 2, 300, name, Tmp_IP_Address_0=client, **shown)])
+                assert value(connection, "count(*) FROM rejected_packet") == number + 1, name
+                ship(store, "n", [interim(first + 3, 400, name, **shown)])
+        assert value(connection, "sum(acctinputoctets)::int FROM radacct") == 400 * len(FORGED)
+    assert plain(two[0]) == 2 * len(FORGED)
+
+
+def test_an_interim_beyond_a_limit_is_set_aside(two: tuple[Connection, Connection]) -> None:
+    for connection in two:
+        for seq, changes in (
+            (1, {}),
+            (2, {"input_octets": (1 << 52) + 1}),
+            (3, {}),
+            (4, {"session_time": 401 * 86400}),
+        ):
+            entry = interim(seq, 100 * seq)
+            record = as_json(JournalEntry(entry.seq, entry.received_us, to_text(entry.pairs)))
+            ingest(connection, "n", [{**record, **changes}])
+        assert value(connection, "count(*) FROM rejected_packet") == 2
+        assert value(connection, "sum(acctinputoctets)::int FROM radacct") == 300
+    assert plain(two[0]) == 1
 
 
 def test_a_record_with_a_new_client_is_not_plain_and_the_others_are(
