@@ -3,9 +3,10 @@
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -387,7 +388,8 @@ def test_what_else_is_in_the_batch_sends_an_interim_the_general_way(
             2,
         ),
     )
-    for entries, expected in batches:
+    # The last batch is all plain: the segment's latest arrival is the same.
+    for entries, expected in (*batches, (batch(27), 3)):
         before = plain(two[0])
         for connection in two:
             with closing(Store(connection.info.dsn)) as store:
@@ -445,6 +447,36 @@ def test_an_interim_of_an_open_session_whose_client_may_not_name_a_router_is_set
                 ship(store, "n", [interim(first + 3, 400, name, **shown)])
         assert value(connection, "sum(acctinputoctets)::int FROM radacct") == 400 * len(FORGED)
     assert plain(two[0]) == 2 * len(FORGED)
+
+
+HOUR_US = 3600 * SECOND
+
+
+def test_a_batch_with_an_arrival_that_is_not_believed_has_no_plain_interim(
+    two: tuple[Connection, Connection],
+) -> None:
+    def batch(number: int, arrival: Callable[[int], int | None]) -> list[dict[str, Any]]:
+        """Return interims of two sessions. `arrival`: of the second one, for what it would be."""
+        sent = [interim(2 * number + 1, number, "a"), interim(2 * number + 2, number, "b")]
+        records = [as_json(JournalEntry(each.seq, each.received_us, to_text(each.pairs))) for each in sent]
+        records[1]["received_us"] = arrival(records[1]["received_us"])
+        return records
+
+    arrivals: tuple[Callable[[int], int | None], ...] = (
+        lambda _: None,
+        lambda at: at + 24 * HOUR_US,
+        lambda at: at - 2 * HOUR_US,
+        lambda _: -1,
+        lambda _: 1,
+    )
+    for connection in two:
+        ingest(connection, "n", batch(0, lambda at: at))
+        ingest(connection, "n", batch(1, lambda at: at))
+        for number, arrival in enumerate(arrivals, start=2):
+            ingest(connection, "n", batch(number, arrival))
+    assert [seq for (seq,) in two[0].execute("SELECT seq FROM public.plain ORDER BY seq")] == [3, 4]
+    for connection in two:
+        assert value(connection, "sum(records)::int FROM accounting_anomaly WHERE kind = 'server clock'") == 5
 
 
 def test_an_interim_beyond_a_limit_is_set_aside(two: tuple[Connection, Connection]) -> None:
