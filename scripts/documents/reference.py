@@ -46,6 +46,10 @@ def chapters() -> dict[str, list[str]]:
     return found
 
 
+# A checkout has another one.
+DEFAULTS = {"state": "`/var/lib/radmeter`, in a checkout `var/`"}
+
+
 def settings() -> str:
     """Return the page of the settings."""
     known = {setting.name: setting for setting in ALL}
@@ -61,7 +65,7 @@ file](../operations.md#the-configuration-file), in this order. `radmeter config`
             [
                 f"`{name}`",
                 f"`{known[name].variable}`",
-                f"`{known[name].default}`" if known[name].default else "-",
+                DEFAULTS.get(name) or (f"`{known[name].default}`" if known[name].default else "-"),
                 cell(f"{known[name].meaning[0].upper()}{known[name].meaning[1:]}."),
             ]
             for name in names
