@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.documents import packet_way
+from scripts.documents import packet_way, reference
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE: dict[str, Callable[[], str]] = {
     "docs/pictures/packet-way.svg": packet_way.picture,
+    "docs/reference/settings.md": reference.settings,
+    "docs/reference/commands.md": reference.commands,
+    "docs/reference/api.md": reference.api,
 }
 """Each file, from the root of the checkout, and what makes its text."""
 

@@ -23,6 +23,12 @@ def test_what_is_made_from_the_code_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == MADE[name](), f"{name} is old: ./scripts/docs write"
 
 
+@pytest.mark.parametrize("name", MADE)
+def test_nothing_of_this_machine_is_in_it(name: str) -> None:
+    assert str(ROOT) not in MADE[name]()
+    assert str(Path.home()) + "/" not in MADE[name]()
+
+
 def test_the_picture_fits_its_frame_and_names_what_there_is() -> None:
     root = ElementTree.fromstring(packet_way.picture())
     assert root.attrib["viewBox"] == f"0 0 {packet_way.WIDTH} {packet_way.HEIGHT}"
