@@ -373,3 +373,15 @@ def cpu_seconds(pid: int) -> float:
     """Return the processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_client_that_hangs_up_within_a_form_is_no_fault_of_the_server(api: HttpServer) -> None:
+    head = (
+        b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: 3\r\n\r\nk"
+    )
+    with socket.create_connection(("127.0.0.1", api.port), timeout=20) as opened:
+        opened.sendall(head)
+    until("it is in the log", lambda: "/login" in api.text(), 20)
+    assert "Traceback" not in api.text()
+    assert "a request failed" not in api.text()
