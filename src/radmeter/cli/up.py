@@ -83,7 +83,8 @@ def up(
     which is in the file radmeter.env of the state directory.
 
     PostgreSQL is embedded unless RADMETER_DSN or libpq's PG* variables name one. FreeRADIUS listens on loopback.
-    Nothing is installed. Ctrl-C stops everything. /etc/radmeter/radmeter.toml is only read if --config names it.
+    Nothing is installed. Ctrl-C stops everything. The file of an installation, /etc/radmeter/radmeter.toml, is read
+    only if --config names it: this is a try-out beside it.
 
     At the end it says what stays on the machine. In a checkout, `./scripts/run --clean` removes that.
     """

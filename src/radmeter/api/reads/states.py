@@ -30,8 +30,10 @@ WHERE session.arrived_at
 
 _CLASSES = """
 SELECT router.id, router.site, router.name, router.mac, router.nas_identifier, router.ip_address, router.status,
-       router.timezone, router.tenant_id, router.interim_interval, router.created_at, watch.since, watch.heard_at,
-       class.class,
+       router.timezone, router.tenant_id, router.created_at,
+       -- What silence is judged by. The inventory learns it later.
+       coalesce(watch.interim, router.interim_interval) AS interim_interval,
+       watch.since, watch.heard_at, class.class,
        -- Among silent routers the latest comes first: the others are known.
        CASE WHEN class.class = 0 THEN -(extract(epoch FROM watch.since) * 1000000)::bigint ELSE 0 END AS rank
 FROM {source}
