@@ -143,6 +143,16 @@ class Access:
         """Take a request of the caller's rate."""
         return self.rates.take(caller.key_id, caller.rate_count, caller.rate_seconds)
 
+    def refuse_beyond_rate(self, caller: Caller, decision: Decision) -> None:
+        """Raise Problem if the caller's rate does not have this request."""
+        if not decision.allowed:
+            raise Problem(
+                429,
+                "rate-limited",
+                f"this key may make {caller.rate_count} requests in {caller.rate_seconds} seconds",
+                {"retry-after": str(max(1, decision.seconds))},
+            )
+
     def address(self, scope: Mapping[str, Any]) -> str:
         """Return the address that a request comes from. Only proxies that are trusted may name another one."""
         client = scope.get("client") or ("", 0)

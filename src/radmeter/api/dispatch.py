@@ -77,13 +77,7 @@ class Api:
         state["key"] = caller.name
         decision = self._access.rate(caller)
         extra.update(rates.headers(decision, caller.rate_count, caller.rate_seconds))
-        if not decision.allowed:
-            raise Problem(
-                429,
-                "rate-limited",
-                f"this key may make {caller.rate_count} requests in {caller.rate_seconds} seconds",
-                {"retry-after": str(max(1, decision.seconds))},
-            )
+        self._access.refuse_beyond_rate(caller, decision)
         route, path = self._route(method, segments)
         if caller.role not in route.roles:
             roles = ", ".join(sorted(route.roles))

@@ -86,6 +86,7 @@ class Monitoring:
             return
         caller = await self._access.caller(request.headers, address)
         request.state.key = caller.name
+        self._access.refuse_beyond_rate(caller, self._access.rate(caller))
         if caller.role not in ALLOWED:
             raise Problem(403, "forbidden", "metrics are for keys of the roles reader and noc")
 

@@ -111,11 +111,13 @@ def _row(path: Path, record: AccountingRecord) -> dict[str, Any]:
 
 def _forms(text: str) -> set[bytes]:
     """Return a text as it may be in a segment: as a value behind another, as JSON, in ASCII or not, or as octets."""
+    plain = text.encode("utf-8", "surrogatepass")
+    octets = b"0x" + plain.hex().encode()
     return {
-        *(mark.encode() + text.encode("utf-8", "surrogatepass") for mark in (BETWEEN, END_OF_NAMES)),
+        *(mark.encode() + form for mark in (BETWEEN, END_OF_NAMES) for form in (plain, octets)),
         json.dumps(text).encode(),
         json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"),
-        b'"0x' + text.encode("utf-8", "surrogatepass").hex().encode() + b'"',
+        b'"' + octets + b'"',
     }
 
 

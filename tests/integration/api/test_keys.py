@@ -115,6 +115,12 @@ def test_a_key_over_its_rate_waits(api: HttpServer, tenants: Connection) -> None
     assert answers[0].headers["ratelimit"].startswith('"key";r=2;t=')
     assert answers[3].kind == "rate-limited"
     assert 1 <= int(answers[3].headers["retry-after"]) <= 20
+    # All that a key opens is of its rate: the stream, and metrics from elsewhere.
+    beyond = [
+        api.get("/stream", key),
+        api.request("GET", "/metrics", key, headers={"X-Forwarded-For": "192.0.2.9"}),
+    ]
+    assert [each.kind for each in beyond] == ["rate-limited", "rate-limited"]
 
 
 def test_an_address_that_tries_keys_is_slowed(api: HttpServer, tenants: Connection) -> None:

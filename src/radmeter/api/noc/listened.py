@@ -38,6 +38,7 @@ class Listened:
                 caller = await self._pages.caller(request)
             if caller is None:
                 caller = await self._access.caller(dict(request.headers), self._access.address(scope))
+                self._access.refuse_beyond_rate(caller, self._access.rate(caller))
             scope.setdefault("state", {})["key"] = caller.name
             last_id = request.headers.get("last-event-id", "")[:LONGEST_ID]
             await self._stream(scope, receive, send, caller, last_id)
