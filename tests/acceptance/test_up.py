@@ -312,10 +312,10 @@ def test_other_clients_find_their_way_by_the_environment_file(start: Callable[..
     )
 
 
-def test_a_user_of_the_readme_logs_in_uses_up_the_quota_and_gets_more(
+def test_a_user_of_the_documents_logs_in_uses_up_the_quota_and_gets_more(
     start: Callable[..., Up], place: Path
 ) -> None:
-    """The commands of the README, as a reader pastes them. Only the pause is a wait for what comes of it."""
+    """The commands of the try-out, as a reader pastes them. Only the pause is a wait for what comes of it."""
     up = start("--bare")
     up.settings()
     (place / "var").symlink_to(up.state)
@@ -325,7 +325,9 @@ def test_a_user_of_the_readme_logs_in_uses_up_the_quota_and_gets_more(
     command.write_text(f'#!/bin/sh\nexec {shlex.join(RADMETER)} "$@"\n')
     command.chmod(0o755)
     counted = '.venv/bin/radmeter users show bob --format json | grep -q \'"status": *"over"\''
-    script = changed(block("../README.md", "login"), {"sleep 1\n": f"until {counted}; do sleep 0.1; done\n"})
+    script = changed(
+        block("operators/install.md", "login"), {"sleep 1\n": f"until {counted}; do sleep 0.1; done\n"}
+    )
     done = subprocess.run(
         ["sh", "-c", script],
         cwd=place,

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 UNITS = ("radmeter-ship", "radmeter-jobs", "radmeter-serve")
 RADDB = "/etc/freeradius/3.0"
 JOURNAL = "/var/lib/radmeter/journal"
-LINES, SERVE, SEE = (block("../README.md", name) for name in ("install", "serve", "see"))
+LINES, SERVE, SEE = (block("operators/install.md", name) for name in ("install", "serve", "see"))
 PACKET = (
     "echo 'User-Name={user},Acct-Status-Type=Stop,Acct-Session-Id={session},Acct-Input-Octets={octets},"
     "NAS-Identifier=lobby' | radclient -x -t 30 localhost:1813 acct testing123"
@@ -182,7 +182,7 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
     assert chroot.run(f"{shipper} cat /etc/radmeter/secrets/ship") == "secret\n"
     chroot.run("cat /etc/radmeter/secrets/ship", user="freerad", fails=True)
 
-    # The lines of the README, on a machine that has FreeRADIUS and PostgreSQL.
+    # The lines of docs/operators/install.md, on a machine that has FreeRADIUS and PostgreSQL.
     stock = chroot.run(f"cd {RADDB} && find . -type f | sort | xargs sha256sum; find . -type l | sort")
     chroot.run("pg_ctlcluster $(pg_lsclusters -h | cut -d' ' -f1) main start")
     chroot.run("cat > /usr/local/bin/systemctl; chmod 755 /usr/local/bin/systemctl", text=SYSTEMCTL)

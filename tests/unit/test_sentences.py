@@ -14,7 +14,7 @@ DOCUMENTS = [
         "README.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
-        *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
+        *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
         "radius/README.md",
     )
 ]
