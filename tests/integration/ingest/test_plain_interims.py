@@ -372,9 +372,12 @@ def test_what_else_is_in_the_batch_sends_an_interim_the_general_way(
     batches = (
         (first, 0),
         (batch(4), 3),
-        # A second record of the session; its Acct-Session-Id in a record of another device.
+        # A second record of the session; one with its Acct-Session-Id and another unique id.
         (batch(7, interim(10, 10, "a")), 2),
-        (batch(11, interim(14, 14, "b", Calling_Station_Id="AA-00-00-00-00-02")), 2),
+        (
+            batch(11, interim(14, 14, "b", Called_Station_Id="02-00-00-00-00-0B", NAS_IP_Address="10.0.0.9")),
+            2,
+        ),
         # The router has rebooted.
         (batch(15, interim(18, 0, "x", Acct_Status_Type="Accounting-On")), 2),
         # A router is discovered: no router that is found by a MAC can be meant, but one that is found by its name.
