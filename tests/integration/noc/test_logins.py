@@ -275,7 +275,7 @@ def test_pages_go_on_where_they_ended(pages: HttpServer, keys: Mapping[str, str]
     for _ in range(20):
         body = visitor.get(path).body.decode()
         seen += re.findall(r'<th scope="row"><a id="router-\d+" href="/routers/(\d+)">', body)
-        states += re.findall(r'<td><span class="badge (\w+)">', body)
+        states += re.findall(r'<td class="state"><span class="badge (\w+)">', body)
         # Rows that come meanwhile move nothing.
         scene.execute("INSERT INTO routers (name, status) VALUES (gen_random_uuid()::text, 'active')")
         following = re.search(r'rel="next" href="([^"]+)"', body)
