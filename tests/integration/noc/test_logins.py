@@ -275,7 +275,7 @@ def test_pages_go_on_where_they_ended(pages: HttpServer, keys: Mapping[str, str]
     for _ in range(20):
         body = visitor.get(path).body.decode()
         seen += re.findall(r'<th scope="row"><a id="router-\d+" href="/routers/(\d+)">', body)
-        states += re.findall(r'<td><span class="badge (\w+)">', body)
+        states += re.findall(r'<td class="state"><span class="badge (\w+)">', body)
         # Rows that come meanwhile move nothing.
         scene.execute("INSERT INTO routers (name, status) VALUES (gen_random_uuid()::text, 'active')")
         following = re.search(r'rel="next" href="([^"]+)"', body)
@@ -303,6 +303,25 @@ def test_a_list_of_what_is_found_that_ends_says_so(
 
     # Users; users and routers; users of which there are fewer.
     assert [said("guest"), said("ap-0"), said("guest2"), said("")] == [1, 1, 0, 0]
+
+
+def test_a_device_is_found_however_its_mac_is_spelled(
+    pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    spellings = (
+        "02-AA-BB-CC-DD-EF",
+        "02:aa:bb:cc:dd:ef",
+        "02aa.bbcc.ddeF",
+        "02AABBCCDDEF",
+        "02aa:bbcc:ddef ",
+    )
+    for number, spelling in enumerate(spellings, 1):
+        scene.execute("UPDATE radacct SET callingstationid = %s WHERE radacctid = %s", (spelling, number))
+    visitor = Visitor(pages)
+    visitor.log_in(keys["reader"])
+    for asked in spellings[:4]:
+        body = visitor.get(f"/search?{urlencode({'q': asked})}").body.decode()
+        assert len(re.findall(r'id="user-of-\d+"', body)) == len(spellings), asked
 
 
 def test_a_router_of_a_lone_stop_has_a_last_packet(
