@@ -65,7 +65,7 @@ WAITING_FILES = (
 
 # Here each test runs on one version of PostgreSQL, and each version has half of the tests: what they are about depends
 # little on it. All functions run on each version in integration/sql, and so does what counts, in counting and ingest,
-# but for the long random histories.
+# but for the long random histories. See `_other_pairs` for the examples of what counts.
 ONE_VERSION = (
     *(
         f"integration/{room}/"

@@ -24,6 +24,7 @@ import psycopg
 import pytest
 from support import compose
 from support.documents import block, changed
+from support.looking import pause_after
 
 import radmeter
 from radmeter import resources
@@ -58,9 +59,9 @@ def processes_of(state: Path) -> dict[int, str]:
 
 def await_true(what: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
-    while not what():
+    while (began := time.monotonic()) and not what():
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
+        pause_after(began)
 
 
 def free_port() -> int:

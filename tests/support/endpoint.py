@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from support.looking import pause_after
+
 # What a test waits for, at most, on a busy machine.
 PATIENCE = 60.0
 
@@ -152,6 +154,6 @@ def is_signed(request: Request, secret: str) -> bool:
 def wait(condition: Callable[[], object], what: Callable[[], object], patience: float = PATIENCE) -> None:
     """Wait for a condition."""
     end = time.monotonic() + patience
-    while not condition():
+    while (began := time.monotonic()) and not condition():
         assert time.monotonic() < end, f"not within {patience} seconds: {what()}"
-        time.sleep(0.02)
+        pause_after(began)

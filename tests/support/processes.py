@@ -15,6 +15,7 @@ import psycopg
 from radmeter.config import Settings
 from radmeter.freeradius import private_server
 from radmeter.freeradius.private_server import Logins
+from support.looking import pause_after
 
 T = TypeVar("T")
 READY = "Ready to process requests"
@@ -33,8 +34,10 @@ def free_port(host: str = "127.0.0.1") -> int:
 def eventually(read: Callable[[], T | None], expected: T, seconds: float = 120.0) -> None:
     """Wait until `read` returns the expected value; fail with the last value after `seconds`."""
     deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while (value := read()) != expected and time.monotonic() < deadline:
-        time.sleep(0.02)
+        pause_after(began)
+        began = time.monotonic()
     assert value == expected
 
 

@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from radmeter.quotas.secrets import Keyring, add_key
 from radmeter.quotas.worker import Pace, QuotaWorker
 from support.commands import Packets
+from support.looking import pause_after
 from support.scripted_nas import SECRET
 from support.servers import Connection
 
@@ -25,9 +26,9 @@ DEADLINE_SECONDS = 60.0
 def wait_for(what: Callable[[], Any], seconds: float = DEADLINE_SECONDS) -> Any:
     """Return the first true result of `what`. Fails after the deadline."""
     end = time.monotonic() + seconds
-    while not (found := what()):
+    while (began := time.monotonic()) and not (found := what()):
         assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
+        pause_after(began)
     return found
 
 

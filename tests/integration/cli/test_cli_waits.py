@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.commands import radmeter
+from support.looking import pause_after
 from support.screens import screen
 
 from radmeter import waits
@@ -20,9 +21,9 @@ from radmeter import waits
 
 def await_true(what: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
-    while not what():
+    while (began := time.monotonic()) and not what():
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
+        pause_after(began)
 
 
 def test_a_table_that_somebody_has_locked(database: str) -> None:

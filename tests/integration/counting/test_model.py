@@ -458,7 +458,7 @@ class Agreement(RuleBasedStateMachine):
         assert off == []
 
 
-LEAST_STEPS = 200_000 // len(installed()) if LONG else 2_000
+LEAST_STEPS = 200_000 // len(installed()) if LONG else 1_500
 
 
 @pytest.mark.timeout(

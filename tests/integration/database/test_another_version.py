@@ -16,6 +16,7 @@ from support.commands import radmeter
 from support.doctoring import faults
 from support.documents import block
 from support.functions import value
+from support.looking import pause_after
 from support.servers import Connection, Server, installed, machines_own
 
 from radmeter.ingest.shipper import Shipper
@@ -94,9 +95,9 @@ def shipping(journal: Path, dsn: str, *, until_empty: bool = False) -> Iterator[
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
+    while (began := time.monotonic()) and not condition():
         assert time.monotonic() < deadline, f"timed out: {what}"
-        time.sleep(0.02)
+        pause_after(began)
 
 
 def run(name: str, server: Server, programs: Path, **environment: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from support.looking import pause_after
 
 from radmeter.config import Settings
 from radmeter.embedded import programs
@@ -30,9 +31,9 @@ with EmbeddedPostgresql(Path(sys.argv[1])) as server:
 
 def await_true(what: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
-    while not what():
+    while (began := time.monotonic()) and not what():
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
+        pause_after(began)
 
 
 def alive(pid: int) -> bool:

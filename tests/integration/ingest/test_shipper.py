@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import psycopg
 import pytest
+from support.looking import pause_after
 from support.servers import Server
 from support.shipping import ship, shipping
 
@@ -64,9 +65,9 @@ def totals(connection: psycopg.Connection[Any]) -> tuple[int, int, int]:
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
+    while (began := time.monotonic()) and not condition():
         assert time.monotonic() < deadline, f"timed out: {what}"
-        time.sleep(0.01)
+        pause_after(began)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from support.archives import sessions_of
 from support.commands import radmeter
 from support.functions import value
+from support.looking import pause_after
 from support.servers import Connection
 
 from radmeter.jobs import runner
@@ -39,9 +40,9 @@ def jobs(
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
+    while (began := time.monotonic()) and not condition():
         assert time.monotonic() < deadline, f"timed out: {what}"
-        time.sleep(0.05)
+        pause_after(began)
 
 
 def result(connection: Connection) -> tuple[object, ...] | None:

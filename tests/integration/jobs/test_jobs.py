@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from support.adopted import make_legacy, put
 from support.commands import radmeter
 from support.frozen import stopped
+from support.looking import pause_after
 from support.processes import Jobs, eager_jobs
 from support.servers import Connection
 
@@ -54,9 +55,9 @@ def open_sessions(connection: Connection) -> set[str]:
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
+    while (began := time.monotonic()) and not condition():
         assert time.monotonic() < deadline, f"timed out: {what}"
-        time.sleep(0.01)
+        pause_after(began)
 
 
 @contextmanager

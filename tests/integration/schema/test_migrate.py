@@ -22,6 +22,7 @@ from alembic import command
 from support.alchemy import sqlalchemy_engine
 from support.commands import Packets, radmeter
 from support.load_factor import load_factor
+from support.looking import pause_after
 from support.schemas import REVISIONS, SPECIFIED, dump, types
 from support.screens import CONTROL, plain, screen
 from support.servers import Connection, Server
@@ -90,9 +91,9 @@ def begin_up(dsn: str, *options: str) -> subprocess.Popen[str]:
 
 def await_true(what: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
-    while not what():
+    while (began := time.monotonic()) and not what():
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
+        pause_after(began)
 
 
 class Ingest:
