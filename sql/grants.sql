@@ -9,7 +9,7 @@ BEGIN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_ingest;
         GRANT EXECUTE ON FUNCTION radmeter.database_id(), radmeter.open_segments(text, json),
             radmeter.ingest(uuid, bigint, bigint, json, bigint), radmeter.finish_segment(uuid, bigint),
-            radmeter.removed_segments(json), radmeter.note_incident(text, json), radmeter.settle_incident(bigint),
+            radmeter.stage(), radmeter.removed_segments(json), radmeter.note_incident(text, json), radmeter.settle_incident(bigint),
             -- These two refuse the shipper of an older release, and say what to do.
             radmeter.ingest(text, json), radmeter.node_checkpoint(text),
             radmeter.replay(text, json, text, bigint, bigint, bytea), radmeter.replayed_files(text),

@@ -63,6 +63,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def interval(seconds: float) -> str:
+    """Return a time that comes again, without a rest of nothing: ``30 s``, ``5 min``, ``1 h 30 min``."""
+    whole, _, rest = duration(seconds).rpartition(" 0 ")
+    return whole or rest
+
+
 def counted(count: int, thing: str, things: str | None = None) -> str:
     """Return a count with its noun: ``1 packet``, ``1,200 packets``. `things` is the plural, if it is not with an s."""
     return f"{count:,} {thing if count == 1 else things or thing + 's'}"

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,12 +97,13 @@ def shipped(line: Line) -> bool:
         return waiting_packets.depth(connection, line.server.journal).records == 0
 
 
+@pytest.mark.parametrize("options", [(), ("-t",)], ids=["with threads", "without threads"])
 @pytest.mark.parametrize("sync", ["packet", "interval"])
 def test_radiusd_killed_under_traffic_loses_and_doubles_nothing(
-    tmp_path: Path, database: Database, sync: str
+    tmp_path: Path, database: Database, sync: str, options: Sequence[str]
 ) -> None:
     with (
-        FreeRadius(tmp_path / "run", tmp_path / "journal", sync=sync) as server,
+        FreeRadius(tmp_path / "run", tmp_path / "journal", sync=sync, options=options) as server,
         Shipper(tmp_path / "ship.log", server.journal, database.dsn) as shipper,
     ):
         line = Line(server.start(), shipper, database)

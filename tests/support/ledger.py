@@ -13,7 +13,9 @@ from psycopg.types.json import Json
 
 from radmeter.errors import RecordsRefused
 from radmeter.ingest.records import as_json, as_rejected
+from radmeter.ingest.rows import Rows
 from radmeter.ingest.store import Progress, Store
+from radmeter.plugin.journal.packet_text import to_text
 from radmeter.plugin.journal.reader import Entry as JournalEntry
 
 Pairs = Sequence[tuple[str, str]]
@@ -105,20 +107,31 @@ def _is_counted(record: Any, after: Progress) -> bool:
     )
 
 
-def ship(store: Store, node: str, entries: Iterable[Entry]) -> None:
-    """Ingest a batch as the shipper does: if the database says that it refuses some records, they are marked."""
-    journal = [JournalEntry(seq, received_us, json.dumps(pairs)) for seq, received_us, pairs in entries]
-    records = [as_json(entry) for entry in journal]
+def ship(store: Store, node: str, entries: Iterable[Entry], new_clients: Sequence[int] = ()) -> None:
+    """Ingest a batch as the shipper does, without the records that are counted already.
+
+    The records are copied. If the database says that it refuses some, they are marked and sent as JSON.
+    `new_clients`: the places of the records that the shipper marks as new_client.
+    """
+    after = progress(store, node)
+    journal = [
+        JournalEntry(seq, received_us, to_text(pairs))
+        for seq, received_us, pairs in entries
+        if seq > after.seq
+    ]
+    if not journal:
+        return
     try:
-        ingest(store, node, records)
+        digest = zlib.crc32(repr(journal).encode(errors="surrogatepass"), after.digest or 0)
+        store.ingest_copied(segment_id(node), after, Rows(journal).copied(new_clients), digest)
     except RecordsRefused as refused:
         reasons = refused.reasons
         ingest(
             store,
             node,
             [
-                as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else record
-                for entry, record in zip(journal, records, strict=True)
+                as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else as_json(entry)
+                for entry in journal
             ],
         )
 

@@ -87,3 +87,75 @@ VALUES (401, 1, 'usage', '2026-01-01', '2026-02-01', 'Usage', '', 100, 19);
 SET session_replication_role = DEFAULT;
 SELECT setval(pg_get_serial_sequence('public.routers', 'id'), 1000);
 """
+
+MOST = 2**63 - 1
+# The same network with the longest of all that it shows. Names of one word, which nothing may break, but for one.
+LONGEST = f"""
+SET session_replication_role = replica;
+UPDATE radmeter.tenants SET name = name || repeat('W', 253 - length(name));
+UPDATE routers SET name = CASE id % 3 WHEN 0 THEN name || repeat('W', 253 - length(name))
+           WHEN 1 THEN left(repeat('Guesthouse Obermoser ' || id || ', ', 20), 253) ELSE name END,
+       nas_identifier = repeat('N', 253), site = left(site || repeat('W', 200), 200),
+       ip_address = '2001:db8:aaaa:bbbb:cccc:dddd:eeee:0'::inet + id, timezone = 'America/Argentina/Buenos_Aires';
+UPDATE radacct SET username = username || repeat('W', 253 - length(username)) WHERE radacctid % 3 <> 0;
+UPDATE radacct SET framedipaddress = '2001:db8:aaaa:bbbb:cccc:dddd:eeee:1000'::inet + radacctid,
+       callingstationid = CASE WHEN radacctid % 20 = 0 THEN repeat('D', 253)
+                          ELSE '02-AA-DD-CC-BB-' || lpad(to_hex(radacctid % 256), 2, '0') END,
+       -- Both fields are bigint. 7.99 EiB has as many letters as the octets of any session.
+       acctinputoctets = {MOST}, acctoutputoctets = {MOST},
+       acctstoptime = CASE WHEN radacctid % 9 = 0 THEN acctupdatetime END,
+       acctterminatecause = CASE WHEN radacctid % 9 = 0 THEN repeat('T', 32) ELSE '' END;
+UPDATE router_daily_usage SET bytes_in = {MOST}, bytes_out = {MOST};
+UPDATE plans SET name = name || repeat('W', 253 - length(name)), quota_bytes = {MOST};
+UPDATE subscribers SET username = username || repeat('W', 253 - length(username)) WHERE username <> 'user5';
+UPDATE user_quota_usage SET username = username || repeat('W', 253 - length(username)) WHERE username <> 'user5';
+UPDATE user_quota_usage SET bytes_in = {MOST}, bytes_out = {MOST};
+UPDATE radmeter.quota_account SET username = username || repeat('W', 253 - length(username))
+WHERE username <> 'user5';
+UPDATE radmeter.journal_segment SET node = node || repeat('w', 253 - length(node)), records = {MOST} / 2,
+       rejected = {MOST} / 2;
+UPDATE rejected_packet SET reason = repeat('r', 253);
+UPDATE radmeter.journal_incident SET node = repeat('w', 253), detail = repeat('d', 253);
+INSERT INTO radmeter.alert_mutes (rule, router_id, site, username, until_at, created_by, note)
+SELECT repeat('r', 200), router, site, username, now() + interval '8 hours', repeat('k', 200), repeat('n', 253)
+FROM (VALUES (3, NULL, NULL), (NULL, repeat('S', 200), NULL), (NULL, NULL, repeat('U', 253)))
+    AS each (router, site, username);
+UPDATE radmeter.alert_state SET ticked_at = now() - interval '9 years';
+UPDATE radmeter.alerts SET site = left(site || repeat('W', 200), 200), acked_at = now(), acked_by = repeat('k', 200),
+       ack_note = repeat('n', 253) WHERE id % 2 = 0;
+SET session_replication_role = DEFAULT;
+"""
+
+# For pictures: nobody is hostile.
+USUAL_NAMES = """
+UPDATE routers SET name = 'ap-012' WHERE id = 12;
+UPDATE routers SET site = 'Site H' WHERE id BETWEEN 36 AND 40;
+UPDATE plans SET name = 'Guest 1 GB' WHERE id = 302;
+SET session_replication_role = replica;
+UPDATE radacct SET username = 'guest7' WHERE username LIKE '<%';
+UPDATE subscribers SET username = 'guest7' WHERE username LIKE '<%';
+UPDATE user_quota_usage SET username = 'guest7' WHERE username LIKE '<%';
+UPDATE radmeter.quota_account SET username = 'guest7' WHERE username LIKE '<%';
+UPDATE radmeter.alerts SET username = 'guest7' WHERE username LIKE '<%';
+SET session_replication_role = DEFAULT;
+DELETE FROM radmeter.alerts WHERE kind IN ('no_packets', 'ship_lag');
+"""
+JUST_NOW = """
+UPDATE radmeter.alert_state SET ticked_at = now();
+UPDATE radmeter.journal_segment SET last_received_at = now() - interval '1 second', updated_at = now();
+UPDATE radacct SET acctupdatetime = now() - interval '50 seconds', arrived_at = now() - interval '50 seconds'
+WHERE acctstoptime IS NULL AND arrived_at > now() - interval '6 minutes';
+"""
+# What is counted in a moment, more of it and less of it in turns.
+WAVES = """
+UPDATE radmeter.alert_state SET ticked_at = now();
+WITH wave AS (SELECT 1.3 + sin(extract(epoch FROM clock_timestamp()) / 19) * 0.3 + random() * 0.3 AS high)
+UPDATE radmeter.journal_segment SET records = records + (60 * high)::integer, last_received_at = clock_timestamp(),
+    updated_at = clock_timestamp() FROM wave;
+WITH wave AS (SELECT 1.3 + sin(extract(epoch FROM clock_timestamp()) / 23) * 0.3 + random() * 0.2 AS high)
+INSERT INTO router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out, last_updated)
+SELECT number, (now() AT TIME ZONE 'UTC')::date, 400000 * high, 2600000 * high, clock_timestamp()
+FROM wave, generate_series(1, 5) AS number
+ON CONFLICT (router_id, usage_date) DO UPDATE SET bytes_in = usage.bytes_in + EXCLUDED.bytes_in,
+    bytes_out = usage.bytes_out + EXCLUDED.bytes_out, last_updated = EXCLUDED.last_updated;
+"""

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -112,9 +112,13 @@ class FreeRadius(Child):
         host: str = "127.0.0.1",
         python_path: Path | None = None,
         login_dsn: str | None = None,
+        options: Sequence[str] = (),
         **settings: object,
     ) -> None:
-        """`python_path`: where the plugin is, if it is another release's. `login_dsn`: it takes logins, too."""
+        """`python_path`: where the plugin is, if it is another release's. `login_dsn`: it takes logins, too.
+
+        `options`: further ones of radiusd's command line.
+        """
         super().__init__(run_directory / "radius.log")
         self.run_directory = run_directory
         self.journal = journal
@@ -123,6 +127,7 @@ class FreeRadius(Child):
         self.address = (host, free_port(host))
         self.logins: Logins | None = None
         self._login_dsn = login_dsn
+        self._options = options
         self.variables: dict[str, str] = {}  # further ones, from the next start on
 
     def start(self) -> Self:
@@ -135,7 +140,7 @@ class FreeRadius(Child):
                 )
             server = private_server.prepare(self.run_directory, settings, self.logins)
             ready = len(self.lines(READY))
-            self.spawn(list(server.command), server.environment | self._plugin | self.variables)
+            self.spawn([*server.command, *self._options], server.environment | self._plugin | self.variables)
             if self._wait(ready):
                 return self
             self.process = None

@@ -4,7 +4,7 @@ import itertools
 import subprocess
 
 from radmeter.schema.decimal_columns import COLUMNS, decimal_type
-from radmeter.schema.revisions import all_revisions
+from radmeter.schema.known_revisions import all_revisions
 from support.servers import Connection, Server
 
 REVISIONS = [script.revision for script in all_revisions()]

@@ -93,3 +93,13 @@ def test_the_list_of_decisions_has_each_once() -> None:
     assert [anchor for _, anchor in listed] == [
         re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name, _ in listed
     ]
+
+
+def test_each_picture_is_named_and_each_that_is_named_is_there() -> None:
+    kept = {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"\]\((?:docs/)?pictures/([^)]+)\)", document.read_text())
+    }
+    assert named == kept

@@ -155,7 +155,7 @@ from rich.table import Table
 screen = output.console(width=80)
 with Live(Columns([Table("a"), "b"]), console=screen), Progress(console=screen) as progress:
     progress.update(progress.add_task("work", total=2), advance=1)
-from radmeter.schema.revisions import all_revisions
+from radmeter.schema.known_revisions import all_revisions
 import sqlalchemy
 assert all_revisions()
 engine = sqlalchemy.create_engine("sqlite://")

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from radmeter.progress import progress
-from radmeter.units import duration
+from radmeter.units import duration, interval
 
 
 def test_lines_have_time_done_total_rate_and_time_left(
@@ -48,3 +48,11 @@ def test_a_short_task_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None
 )
 def test_a_duration_as_people_read_it(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(30, "30 s"), (60, "1 min"), (65, "1 min 5 s"), (5400, "1 h 30 min"), (600, "10 min"), (86400, "1 d")],
+)
+def test_a_time_that_comes_again_has_no_rest_of_nothing(seconds: float, text: str) -> None:
+    assert interval(seconds) == text

@@ -57,6 +57,10 @@ KNOWN = {
         "sql/functions/ingest/create_incoming.sql",
         "temporary table",
     ): "of the role; prepare_incoming empties it first",
+    (
+        "sql/functions/ingest/create_staged.sql",
+        "temporary table",
+    ): "of the role; stage empties it first",
 }
 # The calls that open a connection for any pooler. Before you add one, read what runs on it.
 ANY_POOLER = {

@@ -65,6 +65,7 @@ REGISTER = {
     ("database/waiting.py", "give_up", "connection.cancel_safe"): SAYS,
     ("database/waiting.py", "give_up", "cancel.join"): SAYS,
     ("database/waiting.py", "answer", "connection.wait"): SAYS,
+    ("database/waiting.py", "copied", "connection.wait"): SAYS,
     ("database/backups.py", "stanzas", "subprocess.run"): CALLER,
     ("database/copying.py", "blocks", "connection.wait"): SAYS,
     ("doctor/activity.py", "_held", "time.sleep"): SHORT,

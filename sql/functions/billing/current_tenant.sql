@@ -5,10 +5,11 @@
 -- radmeter.tenant. Of other roles the setting counts for nothing.
 -- Called by the policies and by the view tenant_sessions. Reads radmeter.tenant_logins.
 CREATE OR REPLACE FUNCTION radmeter.current_tenant() RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     -- Here current_user is the owner of the function. The setting `role` is the one of SET ROLE.
-    SELECT coalesce(
+    RETURN coalesce(
         (SELECT tenant_id FROM radmeter.tenant_logins
          WHERE role_name IN (session_user, current_setting('role'))
          ORDER BY role_name <> session_user LIMIT 1),
@@ -16,4 +17,5 @@ AS $$
                   AND EXISTS (SELECT FROM pg_roles
                               WHERE rolname = 'radmeter_api' AND pg_has_role(session_user, oid, 'MEMBER'))
              THEN current_setting('radmeter.tenant')::bigint END);
+END;
 $$;

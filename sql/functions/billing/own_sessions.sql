@@ -33,7 +33,8 @@ BEGIN
                CASE WHEN held.until_day = 'infinity' THEN 'infinity'
                     ELSE radmeter.day_begins(held.until_day, zone.name) END AS ends_at
         FROM held JOIN public.routers AS router ON router.id = held.router_id
-        CROSS JOIN LATERAL (SELECT coalesce(router.timezone, radmeter.setting_value('timezone')) AS name) AS zone
+        -- OFFSET 0: see radmeter.update_open.
+        CROSS JOIN LATERAL (SELECT coalesce(router.timezone, radmeter.setting_value('timezone')) AS name OFFSET 0) AS zone
         WHERE held.tenant_id = radmeter.current_tenant())
     SELECT session.radacctid, session.acctsessionid, session.username, own.id, own.name, own.mac,
            session.acctstarttime, session.acctupdatetime, session.acctstoptime, session.acctsessiontime,

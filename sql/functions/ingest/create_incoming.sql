@@ -1,6 +1,6 @@
 -- radmeter.create_incoming(): makes the temporary table that holds a batch while radmeter.ingest applies it.
 -- A temporary table writes no WAL. This one is emptied at the end of each transaction.
--- Called by radmeter.prepare_incoming only.
+-- Called by radmeter.prepare_table only.
 CREATE OR REPLACE FUNCTION radmeter.create_incoming() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$

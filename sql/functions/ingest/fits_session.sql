@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION radmeter.fits_session(
     p_start_time timestamptz, p_session_time bigint, p_session_start timestamptz, p_late_start_at timestamptz)
 RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN p_session_time IS NULL OR p_session_start IS NULL
     OR p_session_start BETWEEN p_start_time - interval '60 seconds' AND p_start_time + interval '60 seconds'
     OR coalesce(p_late_start_at BETWEEN p_start_time - interval '60 seconds' AND p_start_time + interval '60 seconds',

@@ -6,6 +6,7 @@
 --                 radmeter.packet.record.AccountingRecord writes it, or a packet that cannot be counted:
 --                 {"seq", "received_us", "client_ip", "reason", "pairs"}, or one whose status type carries no usage:
 --                 {"seq", "received_us", "ignored"}. A record may have "pairs", too: see radmeter.refuse_unbelieved
+--                 NULL: they are in the temporary table `staged`, into which the caller has copied them: see radmeter.stage
 --   digest        the digest over the records up to the last of these
 -- Returns the segment's last number that is counted now. No record is skipped, and none is counted twice.
 -- SQLSTATE RM002: the journal belongs to another role. RM003: the numbers are impossible. RM004: the segment is not

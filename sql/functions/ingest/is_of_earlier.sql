@@ -5,6 +5,6 @@
 CREATE OR REPLACE FUNCTION radmeter.is_of_earlier(
     p_event_time timestamptz, p_start_time timestamptz, p_received_at timestamptz,
     p_session_start timestamptz, p_session_began_at timestamptz) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN p_received_at + interval '60 seconds' < p_session_began_at
     AND p_start_time + interval '60 seconds' < p_session_start AND p_event_time < p_session_start;

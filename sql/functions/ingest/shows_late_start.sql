@@ -7,7 +7,7 @@
 CREATE OR REPLACE FUNCTION radmeter.shows_late_start(
     p_event_time timestamptz, p_start_time timestamptz, p_session_time bigint, p_stamped boolean,
     p_session_start timestamptz, p_late_start_at timestamptz) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN p_late_start_at <= p_event_time
     AND CASE WHEN p_session_time > 0
              THEN p_start_time >= p_late_start_at - CASE WHEN p_stamped THEN interval '2 seconds'

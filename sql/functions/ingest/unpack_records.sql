@@ -1,7 +1,10 @@
 -- radmeter.unpack_records(source, records, checkpoint, highest, segment, believed): puts the records above the checkpoint
--- into the temporary table `incoming`, with their router, day and period. Packets that cannot be counted go to
--- radmeter.set_aside, and so do records beyond a limit (radmeter.record_fault), with as much of the record as was given.
--- Packets whose status type carries no usage are counted as ignored.
+-- into the temporary table `incoming`, with their router, day and period. Plain interims of a journal are counted at once
+-- (radmeter.find_plain), and do not come there. Packets that cannot be counted go to radmeter.set_aside, and so do records
+-- beyond a limit (radmeter.record_fault), with as much of the record as was given. Packets whose status
+-- type carries no usage are counted as ignored.
+--   records   JSON array, see radmeter.ingest; NULL: they are in the temporary table `staged`. Their order is that of their
+--             numbers: PostgreSQL puts a short row into a former page in which a long one had no room
 --   highest   the highest number that a record may have
 --   segment   the segment of a journal that the records are in; NULL: of no journal. Of a segment no record is skipped
 --   believed  the latest arrival of that journal that was believed; NULL: not known
@@ -12,14 +15,14 @@
 -- Detail files and rejected packets are old with good reason.
 -- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many
 -- of them were rejected and how many ignored, and the latest arrival that is believed (NULL: none).
--- SQLSTATE RM003: the numbers of the records cannot be those of their source. They must be above the checkpoint and
--- increase: a record that came twice in one call would count twice. And they must not go on too far. A segment holds fewer
+-- SQLSTATE RM003: the numbers of the records cannot be those of their source. They must be above the checkpoint, each of
+-- them once: a record that came twice in one call would count twice. And they must not go on too far. A segment holds fewer
 -- than 2^32 records. The numbers of a detail file, or of retries, go on by less than 2^57 in a call. SQLSTATE 23514: a
 -- record would be neither counted, nor set aside, nor ignored. Records that touch a router which their RADIUS client may
 -- not name are set aside, if they have their packet's attributes in "pairs". SQLSTATE RM011: one of them has not
 -- (radmeter.refuse_unbelieved).
--- Called by radmeter.ingest and radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if
--- one is discovered.
+-- Called by radmeter.ingest and radmeter.ingest_batch only. Writes pg_temp.staged, pg_temp.incoming, radacct, what
+-- set_aside writes, and routers if one is discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
     p_source text, p_records json, p_checkpoint bigint, p_highest bigint, p_segment uuid, p_believed timestamptz,
     OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT ignored bigint, OUT last_received_at timestamptz)
@@ -31,6 +34,10 @@ DECLARE
     v_rejected json;
     v_refused json;
     v_disordered bigint;
+    v_plain bigint[];       -- the numbers of the plain records, which are counted (radmeter.update_plain); NULL: none
+    v_earliest_us bigint;   -- of the arrivals,
+    v_latest_us bigint;
+    v_arrivals bigint;      -- and their number
     v_new_client boolean;   -- the shipper has not seen a record's router from that client lately
     v_now timestamptz := clock_timestamp();
     v_now_us bigint := extract(epoch FROM v_now) * 1000000;
@@ -41,32 +48,54 @@ DECLARE
     v_undated bigint;     -- records whose arrival is not believed,
     v_arrival_us bigint;  -- and the last one's arrival
 BEGIN
+    IF p_records IS NULL THEN
+        PERFORM radmeter.prepare_table('staged', true);
+    ELSE
+        PERFORM radmeter.stage();
+        INSERT INTO pg_temp.staged SELECT * FROM json_populate_recordset(NULL::pg_temp.staged, p_records);
+    END IF;
+    IF p_segment IS NULL THEN
+        DELETE FROM pg_temp.staged WHERE seq BETWEEN 1 AND p_checkpoint;
+    END IF;
     PERFORM radmeter.prepare_incoming();
+    SELECT max(seq), count(*), count(*) FILTER (WHERE (seq > previous_seq) IS NOT TRUE), bool_or(new_client),
+           min(received_us), max(received_us), count(received_us)
+    INTO last_seq, records, v_disordered, v_new_client, v_earliest_us, v_latest_us, v_arrivals
+    FROM (SELECT seq, received_us, new_client, lag(seq, 1, p_checkpoint) OVER (ORDER BY seq) AS previous_seq
+          FROM pg_temp.staged) AS given;
+    IF v_disordered > 0 THEN
+        RAISE EXCEPTION 'source "%": % records have numbers that are not above % or come twice',
+            p_source, v_disordered, CASE WHEN p_segment IS NULL THEN 0 ELSE p_checkpoint END USING ERRCODE = 'RM003';
+    ELSIF last_seq > p_highest THEN
+        RAISE EXCEPTION 'source "%": number % is too far above the last one, %: no journal goes on so far',
+            p_source, last_seq, p_checkpoint USING ERRCODE = 'RM003';
+    END IF;
     IF p_segment IS NOT NULL THEN
         v_oldest_us := coalesce(v_now_us - radmeter.limit_value('arrival_oldest_days') * 86400000000, 0);
         v_believed_us := CASE WHEN p_believed IS NULL THEN v_oldest_us
                               ELSE least(extract(epoch FROM p_believed) * 1000000, v_now_us)::bigint END;
     END IF;
 
+    -- All arrivals are believed: see is_dated below.
+    IF p_segment IS NOT NULL AND v_arrivals = records
+            AND radmeter.is_believed_arrival(v_earliest_us, v_now_us)
+            AND radmeter.is_believed_arrival(v_latest_us, v_now_us)
+            AND v_earliest_us >= v_oldest_us
+            AND v_earliest_us >= greatest(v_believed_us, least(v_latest_us, v_now_us)) - 3600000000 THEN
+        SELECT radmeter.update_plain(places, router_ids, usage_dates, usernames) INTO v_plain
+        FROM radmeter.find_plain() WHERE places IS NOT NULL;
+    END IF;
+
     WITH given AS (
-        SELECT record.*, row_number() OVER () AS place, lag(seq, 1, p_checkpoint) OVER () AS previous_seq,
+        SELECT record.*, row_number() OVER (ORDER BY seq) AS place,
                radmeter.is_believed_arrival(received_us, v_now_us)
                    AND (v_believed_us IS NULL
                         OR received_us >= v_oldest_us
                            AND received_us >= greatest(v_believed_us, max(least(received_us, v_now_us)) FILTER (
                                WHERE radmeter.is_believed_arrival(received_us, v_now_us) AND received_us >= v_oldest_us)
-                               OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) - 3600000000) AS is_dated
-        FROM json_to_recordset(p_records) AS record (
-            seq bigint, received_us bigint, status text, uid text, session_id text, username text, realm text,
-            nas_ip inet, nas_port_id text, nas_port_type text, event_us bigint, stamped boolean, session_time bigint,
-            authentic text, connect_info text, input_octets bigint, output_octets bigint, gigawords boolean,
-            called_station_id text, calling_station_id text, terminate_cause text, service_type text,
-            framed_protocol text, framed_ip inet, framed_ipv6 inet, framed_ipv6_prefix inet,
-            framed_interface_id text, delegated_ipv6_prefix inet, class text,
-            router_key text, router_mac macaddr, nas_mac macaddr, nas_identifier text, router_ip inet,
-            interim_interval integer, skew_seconds bigint, client_ip inet, reason text, pairs json,
-            ignored text, new_client boolean)
-        WHERE p_segment IS NOT NULL OR (seq BETWEEN 1 AND p_checkpoint) IS NOT TRUE
+                               OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) - 3600000000) AS is_dated
+        FROM pg_temp.staged AS record
+        WHERE seq NOT IN (SELECT unnest(v_plain))
     ), parsed AS MATERIALIZED (
         SELECT given.*, is_dated AND stamped AS is_stamped,
                CASE WHEN ignored IS NULL THEN
@@ -85,22 +114,8 @@ BEGIN
                                                      AND received_us
                                THEN received_us - event_us ELSE 0 END * interval '1 microsecond' END AS event_time
         FROM given
-    ), keys AS MATERIALIZED (
-        SELECT DISTINCT ON (router_key)
-               router_key, router_mac AS mac, nas_mac, nas_identifier, router_ip AS ip
-        FROM parsed WHERE fault IS NULL AND ignored IS NULL ORDER BY router_key
     ), matched AS MATERIALIZED (
-        -- This join is the first rule of match_router. It matches nearly all keys, and a call for each key would take
-        -- longer. It also finds the time zone, if the router was not merged into another.
-        SELECT router_key, router_id,
-               CASE WHEN router_id = found_id THEN found_timezone
-                    ELSE (SELECT timezone FROM public.routers WHERE id = router_id) END AS timezone
-        FROM (
-            SELECT router_key, router.id AS found_id, router.timezone AS found_timezone,
-                   coalesce(router.merged_into, router.id,
-                            radmeter.match_router(keys.mac, nas_mac, keys.nas_identifier, ip)) AS router_id
-            FROM keys LEFT JOIN public.routers AS router ON router.mac = keys.mac
-            OFFSET 0) AS found  -- OFFSET 0: match_router is called once, not once for each column that uses its result
+        SELECT * FROM radmeter.matched_routers(v_plain)
     ), unpacked AS (
         INSERT INTO pg_temp.incoming (
             seq, segment, round, status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
@@ -136,24 +151,16 @@ BEGIN
         LEFT JOIN public.subscribers AS subscriber USING (username)
         LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
     )
-    SELECT max(seq), count(*), count(fault), count(parsed.ignored), max(received_at) FILTER (WHERE is_dated),
-           count(*) FILTER (WHERE (seq > previous_seq) IS NOT TRUE), count(*) FILTER (WHERE NOT is_dated),
-           (array_agg(received_us ORDER BY seq DESC) FILTER (WHERE NOT is_dated))[1],
-           bool_or(new_client),
+    SELECT count(fault), count(parsed.ignored), max(received_at) FILTER (WHERE is_dated),
+           count(*) FILTER (WHERE NOT is_dated), (array_agg(received_us ORDER BY seq DESC) FILTER (WHERE NOT is_dated))[1],
            json_agg(json_build_object('seq', seq, 'received_at', received_at, 'received_us', received_us,
                'client_ip', client_ip, 'reason', fault,
-               'pairs', coalesce(pairs, (jsonb_strip_nulls(to_jsonb(parsed)) - ARRAY['place', 'previous_seq', 'is_dated',
+               'pairs', coalesce(pairs, (jsonb_strip_nulls(to_jsonb(parsed)) - ARRAY['place', 'is_dated',
                    'is_stamped', 'fault', 'new_client', 'received_at', 'event_time'])::json))) FILTER (WHERE fault IS NOT NULL)
-    INTO last_seq, records, rejected, ignored, last_received_at, v_disordered, v_undated, v_arrival_us, v_new_client,
-        v_rejected
+    INTO rejected, ignored, last_received_at, v_undated, v_arrival_us, v_rejected
     FROM parsed;
-
-    IF v_disordered > 0 THEN
-        RAISE EXCEPTION 'source "%": % records have numbers that are not above % or not above the one before',
-            p_source, v_disordered, CASE WHEN p_segment IS NULL THEN 0 ELSE p_checkpoint END USING ERRCODE = 'RM003';
-    ELSIF last_seq > p_highest THEN
-        RAISE EXCEPTION 'source "%": number % is too far above the last one, %: no journal goes on so far',
-            p_source, last_seq, p_checkpoint USING ERRCODE = 'RM003';
+    IF v_plain IS NOT NULL THEN
+        last_received_at := timestamptz 'epoch' + v_latest_us * interval '1 microsecond';
     END IF;
 
     IF v_undated > 0 THEN
@@ -171,9 +178,9 @@ BEGIN
 
     SELECT count(*), count(*) - count(router_id) INTO v_unpacked, v_routerless FROM pg_temp.incoming;
     -- Else the progress would go on over a record of which nothing is kept.
-    IF v_unpacked + rejected + ignored <> records THEN
+    IF v_unpacked + rejected + ignored + coalesce(cardinality(v_plain), 0) <> records THEN
         RAISE EXCEPTION 'source "%": of % records % would be counted, % set aside and % ignored: the rest would be lost',
-            p_source, records, v_unpacked, rejected, ignored USING ERRCODE = 'check_violation';
+            p_source, records, v_unpacked + coalesce(cardinality(v_plain), 0), rejected, ignored USING ERRCODE = 'check_violation';
     END IF;
     IF v_routerless > 0 THEN
         PERFORM radmeter.discover_routers();
@@ -184,7 +191,7 @@ BEGIN
             DELETE FROM pg_temp.incoming WHERE refused IS NOT NULL
             RETURNING seq, received_at, received_us, client_ip, refused AS reason, pairs
         )
-        SELECT rejected + count(*), json_agg(refused) INTO rejected, v_refused FROM refused;
+        SELECT rejected + count(*), json_agg(refused ORDER BY seq) INTO rejected, v_refused FROM refused;
     END IF;
     IF rejected > 0 THEN
         -- In one call: it judges the packets of a client in their order.

@@ -100,23 +100,27 @@ BEGIN
                  ELSE session.period_start END,
             greatest(session.arrived_at, record.received_at),
             coalesce(session.router_id, record.router_id)
+        -- OFFSET 0: see radmeter.update_open.
         FROM (SELECT record.status = 'Start' AS is_start,
                      radmeter.unusable_octets(session.acctinputoctets, session.acctoutputoctets,
                          session.adopted AND session.counted_at IS NULL) AS unusable,
                      record.event_time = session.acctupdatetime
                          AND radmeter.is_current(session.acctupdatetime, session.acctsessiontime,
-                                 record.event_time, record.session_time, record.stamped) AS current) AS event,
+                                 record.event_time, record.session_time, record.stamped) AS current
+              OFFSET 0) AS event,
             LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,
                             CASE WHEN NOT is_start THEN record.output_octets END AS reported_out,
                             CASE WHEN NOT unusable THEN session.acctinputoctets END AS known_in,
                             CASE WHEN NOT unusable THEN session.acctoutputoctets END AS known_out,
                             CASE WHEN unusable THEN 0 ELSE session.input_offset END AS known_offset_in,
-                            CASE WHEN unusable THEN 0 ELSE session.output_offset END AS known_offset_out) AS reported,
+                            CASE WHEN unusable THEN 0 ELSE session.output_offset END AS known_offset_out
+                     OFFSET 0) AS reported,
             LATERAL (SELECT
                 radmeter.counted_octets(known_in, known_offset_in, reported_in, false, current,
                                         false, NULL, NULL, NULL) AS octets_in,
                 radmeter.counted_octets(known_out, known_offset_out, reported_out, false, current,
-                                        false, NULL, NULL, NULL) AS octets_out) AS counted,
+                                        false, NULL, NULL, NULL) AS octets_out
+                     OFFSET 0) AS counted,
             LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
                          OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
     )

@@ -83,6 +83,9 @@ BEGIN
                 CASE WHEN NOT erased THEN coalesce(nullif(session.callingstationid, ''), record.calling_station_id,
                                                    session.callingstationid) END,
                 coalesce(record.shown_mac, session.router_mac)
+            -- OFFSET 0: what a step computes is a column for the next one. Else PostgreSQL puts its text into each place that
+            -- names it: it is computed there anew, and functions with it as argument are called and not inlined. It was two
+            -- thirds of the time.
             -- Another program may have written any value. An impossible one is as good as none.
             FROM (SELECT CASE WHEN radmeter.is_possible_time(session.acctupdatetime) THEN session.acctupdatetime END
                              AS last_update,
@@ -90,22 +93,22 @@ BEGIN
                          CASE WHEN session.acctsessiontime BETWEEN 0 AND 400 * 86400 THEN session.acctsessiontime END
                              AS last_seconds,
                          radmeter.unusable_octets(session.acctinputoctets, session.acctoutputoctets,
-                             session.adopted AND session.counted_at IS NULL) AS unusable) AS kept,
+                             session.adopted AND session.counted_at IS NULL) AS unusable OFFSET 0) AS kept,
                 LATERAL (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop,
                          (record.status = 'Stop' OR record.waits) IS TRUE AS ends,
                          record.status = 'Start' AND record.event_time > last_update
                              AND (session.acctinputoctets > 0 OR session.acctoutputoctets > 0) IS TRUE AS is_late_start,
                          -- The user was erased (radmeter people erase): no packet brings personal attributes back.
-                         coalesce(radmeter.is_pseudonym(session.username), false) AS erased) AS event,
+                         coalesce(radmeter.is_pseudonym(session.username), false) AS erased OFFSET 0) AS event,
                 -- In rlm_sql a repeated Start sets acctupdatetime back. An adopted session's acctsessiontime shows
                 -- that.
                 LATERAL (SELECT CASE WHEN session.adopted AND session.counted_at IS NULL
                                      THEN greatest(last_update, began + last_seconds * interval '1 second')
-                                     ELSE last_update END AS last_time) AS last,
+                                     ELSE last_update END AS last_time OFFSET 0) AS last,
                 LATERAL (SELECT radmeter.is_newer(last_time, last_seconds,
                                     record.event_time, record.session_time, record.stamped) AS newer,
                                 radmeter.is_current(last_time, last_seconds,
-                                    record.event_time, record.session_time, record.stamped) AS current) AS time_order,
+                                    record.event_time, record.session_time, record.stamped) AS current OFFSET 0) AS time_order,
                 -- A session whose Stop waits for its month goes on waiting, unless a newer packet shows that it went on.
                 LATERAL (SELECT (session.closed_by = 'stop' AND (is_start OR NOT newer)) IS TRUE AS still_waits) AS waiting,
                 -- A Start never moves counters, whatever octets it carries.
@@ -114,7 +117,7 @@ BEGIN
                                 CASE WHEN NOT unusable THEN session.acctinputoctets END AS known_in,
                                 CASE WHEN NOT unusable THEN session.acctoutputoctets END AS known_out,
                                 CASE WHEN unusable THEN 0 ELSE session.input_offset END AS known_offset_in,
-                                CASE WHEN unusable THEN 0 ELSE session.output_offset END AS known_offset_out) AS reported,
+                                CASE WHEN unusable THEN 0 ELSE session.output_offset END AS known_offset_out OFFSET 0) AS reported,
                 LATERAL (SELECT
                     radmeter.counted_offset(known_in, known_offset_in,
                         reported_in, newer, current, record.gigawords,
@@ -127,7 +130,7 @@ BEGIN
                         record.session_time, last_seconds, record.router_id) AS offset_out,
                     radmeter.counted_octets(known_out, known_offset_out,
                         reported_out, newer, current, record.gigawords,
-                        record.session_time, last_seconds, record.router_id) AS octets_out) AS counted,
+                        record.session_time, last_seconds, record.router_id) AS octets_out OFFSET 0) AS counted,
                 LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
                              OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
         )

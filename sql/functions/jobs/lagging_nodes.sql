@@ -3,8 +3,11 @@
 -- than a minute before. A shipper that sends nothing does not lag: it cannot be told from a site without packets.
 -- Called by radmeter.reaper_time and radmeter doctor. Reads radmeter.journal_segment.
 CREATE OR REPLACE FUNCTION radmeter.lagging_nodes() RETURNS TABLE (node text, received_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT latest.node, latest.last_received_at
     FROM (SELECT DISTINCT ON (segment.node) segment.node, segment.last_received_at, segment.updated_at
           FROM radmeter.journal_segment AS segment
@@ -12,4 +15,5 @@ AS $$
           ORDER BY segment.node, segment.updated_at DESC) AS latest
     WHERE latest.last_received_at < latest.updated_at - interval '1 minute'
     ORDER BY latest.last_received_at, latest.node;
+END;
 $$;

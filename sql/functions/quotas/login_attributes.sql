@@ -8,8 +8,11 @@
 CREATE OR REPLACE FUNCTION radmeter.login_attributes(
     p_vendor text, p_swapped boolean, p_total bigint, p_in bigint, p_out bigint, p_up bigint, p_down bigint)
 RETURNS TABLE (attribute text, value text)
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH given AS (
         SELECT CASE WHEN p_swapped THEN p_out ELSE p_in END AS octets_in,
                CASE WHEN p_swapped THEN p_in ELSE p_out END AS octets_out,
@@ -40,4 +43,5 @@ AS $$
            CASE WHEN starts_with(gigawords_attribute, 'Attr-26.') THEN '0x' || lpad(to_hex(octets >> 32), 8, '0')
                 ELSE (octets >> 32)::text END
     FROM numbered WHERE gigawords_attribute IS NOT NULL;
+END;
 $$;

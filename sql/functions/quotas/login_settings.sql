@@ -3,8 +3,11 @@
 -- Reads radmeter.setting, where the names begin with login_.
 CREATE OR REPLACE FUNCTION radmeter.login_settings()
 RETURNS TABLE (name text, value text, default_value text, meaning text)
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT known.name, coalesce(setting.value, known.default_value), known.default_value, known.meaning
     FROM (VALUES
         ('class', 'on', 'on: each login gets a Class of its own, by which its accounting packets are known; off'),
@@ -23,4 +26,5 @@ AS $$
     ) AS known (name, default_value, meaning)
     LEFT JOIN radmeter.setting ON setting.name = 'login_' || known.name
     ORDER BY known.name;
+END;
 $$;

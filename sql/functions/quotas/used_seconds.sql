@@ -9,8 +9,9 @@
 CREATE OR REPLACE FUNCTION radmeter.used_seconds(
     p_username text, p_from timestamptz, p_to timestamptz,
     OUT seconds bigint, OUT open_sessions bigint, OUT running_sessions bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     SELECT coalesce(sum(extract(epoch FROM least(ended_at, p_to) - greatest(started_at, p_from)))
                FILTER (WHERE ended_at > greatest(started_at, p_from)), 0)::bigint,
            count(*) FILTER (WHERE is_open),
@@ -27,5 +28,7 @@ AS $$
                 CROSS JOIN public.radacct AS session
                 LEFT JOIN public.routers AS router ON router.id = session.router_id
                 WHERE session.username = p_username AND session.acctstarttime < p_to
-                  AND (session.acctstoptime >= p_from OR session.acctstoptime IS NULL)) AS known) AS session;
+                  AND (session.acctstoptime >= p_from OR session.acctstoptime IS NULL)) AS known) AS session
+    INTO seconds, open_sessions, running_sessions;
+END;
 $$;

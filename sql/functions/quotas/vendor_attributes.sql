@@ -14,8 +14,11 @@
 -- role slows a user down there.
 CREATE OR REPLACE FUNCTION radmeter.vendor_attributes()
 RETURNS TABLE (vendor text, purpose text, attribute text, gigawords_attribute text, unit text, at_login boolean, in_coa boolean)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     VALUES
         ('mikrotik', 'octets_total', 'Mikrotik-Total-Limit', 'Mikrotik-Total-Limit-Gigawords', 'octets', true, false),
         ('mikrotik', 'octets_in', 'Mikrotik-Recv-Limit', 'Mikrotik-Recv-Limit-Gigawords', 'octets', true, true),
@@ -54,4 +57,5 @@ AS $$
         ('aruba', 'role', 'Aruba-User-Role', NULL, 'text:', true, true),
         ('cisco', 'role', 'Cisco-AVPair', NULL, 'text:ip:sub-qos-policy-in=', true, false),
         ('cisco', 'role', 'Cisco-AVPair', NULL, 'text:ip:sub-qos-policy-out=', true, false);
+END;
 $$;

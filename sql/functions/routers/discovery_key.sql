@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION radmeter.discovery_key(
     p_mac macaddr, p_nas_mac macaddr, p_nas_identifier text, p_ip inet) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN coalesce(p_mac, p_nas_mac) IS NOT NULL THEN 'mac:' || coalesce(p_mac, p_nas_mac)
+    WHEN coalesce(p_mac, p_nas_mac) IS NOT NULL THEN 'mac:' || coalesce(p_mac, p_nas_mac)::text
     WHEN p_nas_identifier IS NOT NULL THEN 'nas:' || p_nas_identifier
     ELSE 'ip:' || host(p_ip)
 END;

@@ -9,7 +9,7 @@
 CREATE OR REPLACE FUNCTION radmeter.qualified_names(p_usernames text[], p_router_ids bigint[], p_times timestamptz[])
 RETURNS TABLE (number bigint, name text)
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
 AS $$
     WITH step AS MATERIALIZED (
         SELECT tenant_id, qualify_from, coalesce('@' || realm, '') AS realm,

@@ -33,17 +33,8 @@ BEGIN
         SELECT router.*, router.id AS bound_id FROM bound JOIN public.routers AS router USING (id)
         UNION ALL
         SELECT router.*, bound.id FROM bound JOIN public.routers AS router ON router.merged_into = bound.id
-    ), own_key AS MATERIALIZED (  -- is_own: no other router can have it
-        SELECT DISTINCT bound_id, named.*
-        FROM place, LATERAL (
-            VALUES ('mac:' || mac, true)
-            UNION ALL
-            -- A discovered router lends its name and address to no packet that finds another.
-            SELECT lent.*
-            FROM (VALUES ('nas:' || nas_identifier, false), ('nas:' || name, false), ('ip:' || host(ip_address), false),
-                         (discovery_key, true)) AS lent (key, is_own)
-            WHERE coalesce(merged_status, status) <> 'discovered') AS named (key, is_own)
-        WHERE named.key IS NOT NULL
+    ), own_key AS MATERIALIZED (
+        SELECT * FROM radmeter.bound_keys()
     ), record AS MATERIALIZED (
         SELECT * FROM pg_temp.incoming
     ), shown AS MATERIALIZED (

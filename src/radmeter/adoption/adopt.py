@@ -15,8 +15,9 @@ from radmeter.adoption.table import Table, read
 from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.schema import table_code, upgrade
+from radmeter.schema.migration_log import note
 from radmeter.schema.ownership import OWNER, refuse_strangers
-from radmeter.schema.revisions import note, run_revisions
+from radmeter.schema.revisions import run_revisions
 
 
 def survey(connection: Connection) -> tuple[Table, datetime.datetime]:

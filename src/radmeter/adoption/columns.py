@@ -1,16 +1,12 @@
 """The columns of radacct: FreeRADIUS's, then radmeter's own, as the first revision makes them."""
 
-import importlib
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from radmeter.database.revision_constants import constant
 
-def _version(name: str) -> Any:
-    return importlib.import_module(f"radmeter.schema.migrations.versions.{name}")
-
-
-RADACCT: str = _version("0001_tables").RADACCT
-_LATER: tuple[tuple[str, str, str], ...] = _version("0019_repeated_stops").COLUMNS
+RADACCT: str = constant("0001_tables", "RADACCT")
+_LATER: tuple[tuple[str, str, str], ...] = constant("0019_repeated_stops", "COLUMNS")
 
 # A table without one of these is refused. Other stock columns, which an older FreeRADIUS did not have, are added.
 ESSENTIAL = frozenset(
@@ -62,7 +58,8 @@ OURS = [*_ALL[_LAST + 1 :], AddedColumn("adopted", "boolean", "boolean DEFAULT t
 COMMENTS: list[tuple[str, str]] = [
     *re.findall(r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';", RADACCT),
     *re.findall(
-        r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';", _version("0005_adoption").ADOPTED
+        r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';",
+        constant("0005_adoption", "ADOPTED"),
     ),
     *((name, comment) for name, _, comment in _LATER),
 ]

@@ -8,8 +8,8 @@ from radmeter.adoption.columns import ESSENTIAL, NEVER_NULL, OURS, STOCK
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import listed, quoted
+from radmeter.database.revision_constants import MIGRATIONS
 from radmeter.schema import table_code
-from radmeter.schema.revisions import MIGRATIONS
 from radmeter.schema.table_code import Obstacle
 from radmeter.units import counted, verb
 

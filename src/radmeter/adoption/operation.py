@@ -19,7 +19,7 @@ from radmeter.database.lock_retries import (
 from radmeter.database.pace import Pacer
 from radmeter.errors import StoreError
 from radmeter.progress import Listener, Progress, Say, no_progress
-from radmeter.schema.revisions import note
+from radmeter.schema.migration_log import note
 
 Work = Callable[[Connection], Any]
 

@@ -11,7 +11,7 @@ from radmeter.adoption.table import Table, read, read_views
 from radmeter.database.connection import Connection
 from radmeter.errors import StoreError
 from radmeter.schema import table_code
-from radmeter.schema.revisions import note
+from radmeter.schema.migration_log import note
 from radmeter.schema.table_code import Obstacle
 
 

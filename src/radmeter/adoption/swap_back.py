@@ -11,7 +11,7 @@ from radmeter.adoption.table import LEGACY, read, read_views
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import create_index_with_lock_retries
 from radmeter.schema import table_code
-from radmeter.schema.revisions import note
+from radmeter.schema.migration_log import note
 
 
 def begin_to_undo(operation: Operation, adoption: Adoption) -> None:

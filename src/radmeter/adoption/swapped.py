@@ -7,7 +7,7 @@ from radmeter.adoption.operation import Operation
 from radmeter.adoption.state import Adoption
 from radmeter.database.connection import Connection
 from radmeter.partitions.months import MONTHS_AHEAD
-from radmeter.schema.revisions import note
+from radmeter.schema.migration_log import note
 
 
 def finish(operation: Operation, adoption: Adoption) -> None:

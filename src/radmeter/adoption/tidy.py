@@ -7,7 +7,7 @@ from radmeter.adoption.operation import Operation
 from radmeter.adoption.state import Adoption
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import outside_transaction
-from radmeter.schema.revisions import note
+from radmeter.schema.migration_log import note
 
 # Tables of what was counted. They are emptied: rlm_sql goes on with the same sessions, and another adoption would
 # count them again.

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from radmeter.printable import printable
-from radmeter.units import counted, duration, human_bytes
+from radmeter.units import counted, human_bytes, interval
 
 WHAT = {
     "router_silent": "is silent",
@@ -25,7 +25,7 @@ def explained(alert: dict[str, Any], zone: tzinfo = UTC) -> str:
     """Return what more is known of an alert, with times of a zone; empty: nothing."""
     detail = alert["detail"] or {}
     if alert["kind"] == "router_silent" and "interim_seconds" in detail:
-        return f"nothing since {_time(detail['heard_at'], zone)}; it sends every {duration(detail['interim_seconds'])}"
+        return f"nothing since {_time(detail['heard_at'], zone)}; it sends every {interval(detail['interim_seconds'])}"
     if alert["kind"] == "site_down" and "routers" in detail:
         return f"{counted(detail['routers'], 'router')}, down since {_time(alert['began_at'], zone)}"
     if alert["kind"] == "traffic_spike" and detail.get("usual_octets") is not None:

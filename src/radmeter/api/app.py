@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -80,7 +81,19 @@ def make_app(settings: Settings, dsn: str) -> Starlette:
     app = Starlette(routes=routes_of_app, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.state.access = access
-    app.add_exception_handler(404, _not_found)
+
+    async def nowhere(request: Request, error: Exception) -> Response:
+        if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            # What a handler of errors raises is handled by nobody.
+            try:
+                return await pages.not_found(request)
+            except Refused as refused:
+                return refused.answer
+            except HTTPException as away:
+                return await fault(request, away)
+        return await _not_found(request, error)
+
+    app.add_exception_handler(404, nowhere)
     for status in (503, 504):
         app.add_exception_handler(status, fault)
     app.add_exception_handler(Refused, _refused)

@@ -26,6 +26,8 @@ HEADERS = {
 }
 # Only over TLS a browser takes it.
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+MOST_ENCODINGS = 4
+NOT_SHOWN = "(a path that is encoded too often to be shown)"
 LONGEST_SHOWN = 300
 
 
@@ -101,9 +103,15 @@ def shown(scope: Scope) -> str:
     """Return a request's path for a log, without what is a key or looks like one. Parameters are left out."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     path = raw.partition(b"?")[0].decode("latin-1")
-    # A key may be written with %5F, and that in turn with %255F.
+    # A key may be written with %5F, and that in turn with %255F. Each round reads the whole path. No client of ours
+    # needs many, and what does may have a key in it.
     plain = path
-    while (once := unquote(plain)) != plain:
+    for _ in range(MOST_ENCODINGS):
+        once = unquote(plain)
+        if once == plain:
+            break
         plain = once
+    else:
+        return NOT_SHOWN
     text = printable(path if hidden(plain) == plain else hidden(plain))
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + ".."

@@ -77,6 +77,15 @@ def too_slow(seconds: float) -> Problem:
     return Problem(504, "too-slow", detail)
 
 
+# What msgspec says of a type, in words of those who write addresses.
+_IN_WORDS = (
+    (r"Expected `bool(?: \| null)?`, got `\w+`", "it takes `true` or `false`"),
+    (r"Expected `int(?: \| null)?`, got `\w+`", "it takes a whole number"),
+    (r"Invalid RFC3339 encoded datetime", "it takes an instant such as `2026-01-31T10:00:00Z`"),
+    (r"Invalid RFC3339 encoded date", "it takes a day such as `2026-01-31`"),
+)
+
+
 def invalid(error: Exception, what: str, struct: type[msgspec.Struct] | None = None) -> Problem:
     """Return the problem of a value that has the wrong type or is out of its range.
 
@@ -86,7 +95,10 @@ def invalid(error: Exception, what: str, struct: type[msgspec.Struct] | None = N
         What was to be read. Who has written a name or a word that it does not know is told those that it takes.
     """
     said = str(error)
-    return bad_request(f"{what}: {said}{_takes(said, struct) if struct is not None else ''}")
+    takes = _takes(said, struct) if struct is not None else ""
+    for pattern, words in _IN_WORDS:
+        said = re.sub(pattern, words, said)
+    return bad_request(f"{what}: {said}{takes}")
 
 
 def _takes(said: str, struct: type[msgspec.Struct]) -> str:

@@ -33,9 +33,9 @@ from radmeter.schema import decimal_columns, upgrade
 from radmeter.schema import plan as migration_plan
 from radmeter.schema import script as migration_script
 from radmeter.schema.decimal_columns import Change
+from radmeter.schema.known_revisions import all_revisions, current_revision, pending_revisions
 from radmeter.schema.login_roles import Login, make_login_roles
 from radmeter.schema.plan import Plan
-from radmeter.schema.revisions import all_revisions, current_revision, pending_revisions
 from radmeter.schema.sql_files import changed_files, current_files
 from radmeter.secret_files import read_password
 from radmeter.units import counted, duration

@@ -197,6 +197,32 @@ def answer(
     return connection.wait(_result(connection.pgconn))
 
 
+def copied(
+    connection: psycopg.Connection[Any], data: bytes, meanwhile: Callable[[], None] | None = None
+) -> PGresult | None:
+    """Return the last result of the statements that were sent with libpq's own call, one of them COPY .. FROM STDIN.
+
+    It reads `data`. As `answer`, with the same errors.
+    """
+    pgconn = connection.pgconn
+    connection.wait(_sent(pgconn))
+    before = connection.wait(_result(pgconn))
+    if before is None or before.status != ExecStatus.COPY_IN:
+        return before
+    connection.wait(_put(pgconn, data))
+    if meanwhile is not None:
+        meanwhile()
+    return connection.wait(_result(pgconn))
+
+
+def _put(pgconn: PGconn, data: bytes) -> PQGen[None]:
+    while pgconn.put_copy_data(data) == 0:
+        yield Wait.W
+    while pgconn.put_copy_end() == 0:
+        yield Wait.W
+    yield from _sent(pgconn)
+
+
 def _sent(pgconn: PGconn) -> PQGen[None]:
     while pgconn.flush():
         # Read what the server sends meanwhile: else both sides may wait for each other.
@@ -225,6 +251,8 @@ def _result(pgconn: PGconn) -> PQGen[PGresult | None]:
             return found
         if not _is_error(found):
             found = result
+        if result.status == ExecStatus.COPY_IN:
+            return found
 
 
 def _is_error(result: PGresult | None) -> bool:

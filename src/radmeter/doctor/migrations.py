@@ -8,7 +8,7 @@ from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError, StoreError
 from radmeter.ingest import database_of_journal
-from radmeter.schema import revisions, sql_files
+from radmeter.schema import known_revisions, sql_files
 
 tell = Teller("migrations")
 
@@ -36,10 +36,10 @@ def check(context: Context) -> Findings:
     if context.facts.has_stock_radacct:
         yield _of_stock(context)
         return
-    newest = revisions.all_revisions()[-1].revision
+    newest = known_revisions.all_revisions()[-1].revision
     with context.database.transaction(force_rollback=True):
         try:
-            pending = revisions.pending_revisions(context.database)
+            pending = known_revisions.pending_revisions(context.database)
         except psycopg.errors.InsufficientPrivilege:
             yield tell.unknown(f"{context.facts.user} may not see the revision (radmeter.alembic_version)")
             return
@@ -48,7 +48,7 @@ def check(context: Context) -> Findings:
             return
         changed = sql_files.changed_files(context.database)
     if pending:
-        names = ", ".join(f"{script.revision} ({revisions.title(script)})" for script in pending)
+        names = ", ".join(f"{script.revision} ({script.title})" for script in pending)
         yield tell.red(f"not applied: {names}", context.remedy.migrate())
     if changed:
         some = ", ".join(changed[:SHOWN]) + (f" and {len(changed) - SHOWN} more" if changed[SHOWN:] else "")

@@ -1,8 +1,7 @@
 """Marks records whose router was not seen lately from their RADIUS client, so that the database notes the network."""
 
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 FORGOTTEN_SECONDS = 3600.0
 # A router whose packets come by two clients in turn is marked this often, so that the latest client is known.
@@ -30,20 +29,29 @@ class ClientsSeen:
         self._seen.clear()
         self._latest.clear()
 
-    def mark(self, records: Iterable[dict[str, Any]]) -> None:
-        """Set `new_client` in the first record of each router and client, and when a router is back at a former one.
+    def marked(self, clients: Sequence[str], keys: Sequence[str]) -> list[int]:
+        """Return the places of the records that are the first of their router and client, or of a former client again.
 
-        Other records stay as they are.
+        Parameters
+        ----------
+        clients, keys
+            The RADIUS client and the key of the router of each record. One of them is empty: it is not marked.
         """
         now = self._clock()
         if now - self._began > FORGOTTEN_SECONDS or len(self._seen) > MOST_PAIRS:
             self.forget()
-        for record in records:
-            client, key = record.get("client_ip"), record.get("router_key")
-            if client is None or key is None:
+        if all(
+            not key or not client or ((key, client) in self._seen and self._latest[key][0] == client)
+            for key, client in set(zip(keys, clients, strict=True))
+        ):
+            return []
+        found = []
+        for place, (key, client) in enumerate(zip(keys, clients, strict=True)):
+            if not client or not key:
                 continue
             latest, at = self._latest.get(key, (client, now))
             if (key, client) not in self._seen or (latest != client and now - at > CHANGED_SECONDS):
                 self._seen.add((key, client))
                 self._latest[key] = (client, now)
-                record["new_client"] = True
+                found.append(place)
+        return found

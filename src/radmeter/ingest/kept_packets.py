@@ -12,6 +12,7 @@ from radmeter.ingest.folders import PLACES, segments_in
 from radmeter.packet.record import AccountingRecord, parse
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.headers import open_unnoticed
+from radmeter.plugin.journal.packet_text import BETWEEN, END_OF_NAMES
 from radmeter.plugin.journal.segment_reader import DamagedSegment, Loss, SegmentReader
 
 CHUNK_BYTES = 1 << 20
@@ -78,10 +79,11 @@ def _packets(
         for entry in reader.items(reader.header.first_seq, open_loss=False):
             if isinstance(entry, Loss):
                 continue
-            if USER_NAME in entry.pairs and not any(each in entry.pairs for each in names):
+            pairs = entry.pairs
+            if USER_NAME in pairs and not any(each in pairs for each in names):
                 continue
             try:
-                record = parse(entry.pairs, entry.received_at_us, entry.seq)
+                record = parse(pairs, entry.received_at_us, entry.seq)
             except RejectedPacket:
                 continue
             if record.username == username or (not record.username and record.session_id in session_ids):
@@ -108,8 +110,9 @@ def _row(path: Path, record: AccountingRecord) -> dict[str, Any]:
 
 
 def _forms(text: str) -> set[bytes]:
-    """Return a text as it may be in a segment: as JSON, in ASCII or not, or as octets."""
+    """Return a text as it may be in a segment: as a value behind another, as JSON, in ASCII or not, or as octets."""
     return {
+        *(mark.encode() + text.encode("utf-8", "surrogatepass") for mark in (BETWEEN, END_OF_NAMES)),
         json.dumps(text).encode(),
         json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"),
         b'"0x' + text.encode("utf-8", "surrogatepass").hex().encode() + b'"',

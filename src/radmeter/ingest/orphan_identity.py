@@ -20,7 +20,7 @@ from radmeter.plugin.journal.files import old_segment_id, read_node
 from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.orphan import read_orphan
 from radmeter.plugin.journal.reader import Entry, Segment
-from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, SegmentHeader
+from radmeter.plugin.journal.segment_format import NAMES_FIRST, HeaderError, SegmentHeader
 
 
 class Identity(NamedTuple):
@@ -164,7 +164,7 @@ class Surroundings:
             previous_first_seq=None,
             first_seq=first_seq,
             node=node,
-            records=PAIRS_JSON,
+            records=NAMES_FIRST,
             made_at_us=None,
         )
         return Identity(header, known, damaged=True)

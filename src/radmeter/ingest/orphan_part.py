@@ -9,8 +9,8 @@ from radmeter.ingest.findings import Findings
 from radmeter.ingest.known import Known
 from radmeter.ingest.orphan_identity import Identity
 from radmeter.ingest.position import Position
-from radmeter.ingest.records import as_json
 from radmeter.ingest.registration import registered
+from radmeter.ingest.rows import KnownLists, Rows
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.orphan import read_end, read_orphan
@@ -133,6 +133,7 @@ class _Attempt:
         self._on_shipped = on_shipped
         self._on_had = on_had
         self._sender = Sender()
+        self._lists = KnownLists()
         self._batch: list[Entry] = []
         self._text = 0  # characters of the batch
         # The last record that the database has, and the digest up to it.
@@ -199,15 +200,13 @@ class _Attempt:
 
     def _add(self, entry: Entry) -> None:
         self._batch.append(entry)
-        self._text += len(entry.pairs)
+        self._text += len(entry.text)
         if len(self._batch) >= self._size or self._text >= BATCH_TEXT:
             self._send()
 
     def _send(self) -> None:
         if self._batch:
-            self._sender.send(
-                self._store, self._position, self._batch, [as_json(entry) for entry in self._batch]
-            )
+            self._sender.send(self._store, self._position, self._batch, Rows(self._batch, self._lists))
             self._on_shipped(len(self._batch))
         self._batch, self._text = [], 0
 

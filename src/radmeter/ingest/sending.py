@@ -1,5 +1,6 @@
 """Sends a batch of a segment to the database. Packets that it refuses are set aside with the reason."""
 
+import contextlib
 import logging
 import math
 import time
@@ -10,7 +11,8 @@ from radmeter.errors import RecordRefused, StoreError
 from radmeter.ingest.clients_seen import ClientsSeen
 from radmeter.ingest.halving import send_halving
 from radmeter.ingest.position import Position
-from radmeter.ingest.records import as_rejected, send_simpler, with_attributes
+from radmeter.ingest.records import as_json, as_rejected, send_simpler, with_attributes
+from radmeter.ingest.rows import Rows
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import Entry, digest_after
 
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 ATTRIBUTES_SECONDS = 60.0
 
 Item = tuple[Entry, dict[str, Any]]
+# Sends what follows a progress, with the digest at its end. Returns the last number that is counted.
+Call = Callable[[Progress, int | None], int]
 
 
 class Sender:
@@ -39,41 +43,46 @@ class Sender:
         store: Store,
         position: Position,
         entries: Sequence[Entry],
-        records: Sequence[dict[str, Any]],
+        rows: Rows,
         meanwhile: Callable[[int], None] = lambda last: None,
     ) -> None:
         """Send a batch in one transaction, or in several if the database refuses some of it. Move the position on.
 
         Parameters
         ----------
-        records
-            The entries as JSON, from `radmeter.ingest.records.as_json`.
+        rows
+            The entries' records. They are copied. What the database refuses of them is sent again as JSON, in parts.
         meanwhile
             Called with the last number of each part that is sent, while the database ingests it.
         """
 
-        def ingest(items: Sequence[Item], meanwhile: Callable[[], None] | None) -> None:
-            last, after = items[-1][0].seq, position.progress
-            digest = None
-            if after.digest is not None:
-                digest = digest_after(after.digest, [entry for entry, _ in items])
-            answer = store.ingest(position.id, after, [record for _, record in items], digest, meanwhile)
+        def ingest(sent: Sequence[Entry], call: Call) -> None:
+            last, after = sent[-1].seq, position.progress
+            digest = None if after.digest is None else digest_after(after.digest, sent)
+            answer = call(after, digest)
             if answer != last:
                 raise StoreError(
                     f"the database answers that it has the records of segment {position.id} up to {answer}, and the "
                     f"last one sent was {last}: its functions are not those of radmeter. See `radmeter doctor`"
                 )
             position.progress = Progress(last, digest)
-            arrivals = [entry.received_at_us for entry, _ in items]
+            arrivals = [entry.received_at_us for entry in sent]
             position.known.shipped(last, digest, min(arrivals), max(arrivals))
 
+        def ingest_json(items: Sequence[Item], meanwhile: Callable[[], None] | None) -> None:
+            records = [record for _, record in items]
+            ingest(
+                [entry for entry, _ in items],
+                lambda after, digest: store.ingest(position.id, after, records, digest, meanwhile),
+            )
+
         def send(items: Sequence[Item]) -> None:
-            ingest(items, lambda: meanwhile(items[-1][0].seq))
+            ingest_json(items, lambda: meanwhile(items[-1][0].seq))
 
         def set_aside(item: Item, reason: str) -> None:
             entry, record = item
             try:
-                sent = send_simpler(entry, record, reason, lambda each: ingest([(entry, each)], None))
+                sent = send_simpler(entry, record, reason, lambda each: ingest_json([(entry, each)], None))
             except RecordRefused as refused:
                 raise StoreError(
                     f"packet {entry.seq} can be neither counted nor set aside: {refused}"
@@ -86,7 +95,21 @@ class Sender:
             self._attributes_until = time.monotonic() + ATTRIBUTES_SECONDS
             return (entry, as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else record)
 
-        self._clients.mark(records)
-        if time.monotonic() < self._attributes_until:
+        new_clients = self._clients.marked(rows.clients, rows.keys)
+        with_pairs = time.monotonic() < self._attributes_until
+        if not with_pairs and store.takes_copies():
+            with contextlib.suppress(RecordRefused):  # of which nothing is stored: the parts are sent below
+                copied = rows.copied(new_clients)
+                ingest(
+                    entries,
+                    lambda after, digest: store.ingest_copied(
+                        position.id, after, copied, digest, lambda: meanwhile(entries[-1].seq)
+                    ),
+                )
+                return
+        records = [as_json(entry) for entry in entries]
+        for place in new_clients:
+            records[place]["new_client"] = True
+        if with_pairs:
             records = [with_attributes(*item) for item in zip(entries, records, strict=True)]
         send_halving(list(zip(entries, records, strict=True)), send, set_aside, marked)

@@ -6,7 +6,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from radmeter.errors import (
     JournalError,
@@ -21,7 +20,7 @@ from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Ledger
 from radmeter.ingest.position import Position
 from radmeter.ingest.positions import Positions
-from radmeter.ingest.records import as_json
+from radmeter.ingest.rows import KnownLists, Rows
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
@@ -77,7 +76,8 @@ class Shipper:
         self._store: Store | None = None
         self._ahead: list[Entry] = []  # the next batch, read while the database ingests the one before
         self._ahead_after = ("", 0)  # the segment and the number that it follows
-        self._ahead_records: list[dict[str, Any]] = []  # the same, parsed, if the batch is full
+        self._lists = KnownLists()
+        self._ahead_rows = Rows(lists=self._lists)  # the same, parsed, if the batch is full
         self._trouble: str | None = None
         self._saved_at = 0.0
         self._pruned_at = -math.inf
@@ -137,7 +137,7 @@ class Shipper:
             stop.wait(self._batch_seconds)
             self._keep_house(store)
             return False
-        entries, records = self._taken_ahead(position)
+        entries, rows = self._taken_ahead(position)
         if not entries:
             entries = self._read(store, position, position.progress.seq, self._size.records)
         if len(entries) < self._size.records:
@@ -151,27 +151,24 @@ class Shipper:
                     entries += self._read(store, position, entries[-1].seq, self._size.records - len(entries))
         if entries:
             # The records of a batch that has grown since it was read ahead are those of its beginning.
-            records += [as_json(entry) for entry in entries[len(records) :]]
-            self._send(store, position, entries, records)
+            rows.extend(entries[len(rows) :])
+            self._send(store, position, entries, rows)
         self._keep_house(store)
         return bool(entries)
 
-    def _taken_ahead(self, position: Position) -> tuple[list[Entry], list[dict[str, Any]]]:
+    def _taken_ahead(self, position: Position) -> tuple[list[Entry], Rows]:
         """Return what was read ahead, and its records, if it follows the position."""
-        (entries, self._ahead), (records, self._ahead_records) = (self._ahead, []), (self._ahead_records, [])
+        entries, rows = self._ahead, self._ahead_rows
+        self._ahead, self._ahead_rows = [], Rows(lists=self._lists)
         if self._ahead_after != (position.id, position.progress.seq):
-            return [], []  # another shipper has gone on, or segments have come back
-        return entries, records
+            return [], self._ahead_rows  # another shipper has gone on, or segments have come back
+        return entries, rows
 
-    def _send(
-        self, store: Store, position: Position, entries: list[Entry], records: list[dict[str, Any]]
-    ) -> None:
+    def _send(self, store: Store, position: Position, entries: list[Entry], rows: Rows) -> None:
         """Send a batch, and read the next one meanwhile. The time that it takes decides how large the next one is."""
         began = time.monotonic()
         try:
-            self._sender.send(
-                store, position, entries, records, lambda last: self._read_ahead(position, last)
-            )
+            self._sender.send(store, position, entries, rows, lambda last: self._read_ahead(position, last))
         except StoreTimeout as timeout:
             self._size.timed_out(len(entries), time.monotonic() - began)
             raise StoreTimeout(_timed_out(entries, timeout)) from timeout
@@ -209,11 +206,12 @@ class Shipper:
 
     def _read_ahead(self, position: Position, after: int) -> None:
         """Read the next batch. If that fails, the error is reported when the batch's turn comes."""
-        self._ahead, self._ahead_records, self._ahead_after = [], [], (position.id, after)
+        self._ahead, self._ahead_rows = [], Rows(lists=self._lists)
+        self._ahead_after = (position.id, after)
         with contextlib.suppress(JournalError):
             self._ahead = _until(position, self._journal.read(position.segment, after, self._size.records))
             if len(self._ahead) == self._size.records:
-                self._ahead_records = [as_json(entry) for entry in self._ahead]
+                self._ahead_rows.extend(self._ahead)
 
     def _keep_house(self, store: Store) -> None:
         """Write the ledger now and then, tell the database that the segments are here, and delete old kept ones."""
@@ -233,7 +231,7 @@ class Shipper:
     def _close_store(self) -> None:
         store, self._store = self._store, None
         self._sender.forget()
-        self._ahead, self._ahead_records = [], []
+        self._ahead, self._ahead_rows = [], Rows(lists=self._lists)
         with contextlib.suppress(OSError):
             self._ledger.save()
         if store is not None:

@@ -1,5 +1,6 @@
 """The shipper's connection to the database, with the calls that carry packets."""
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -7,11 +8,14 @@ import orjson
 import psycopg
 from psycopg import errors
 from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 
 from radmeter.database import deadline
 from radmeter.database.connection import connect, explained_errors
-from radmeter.database.waiting import answer
+from radmeter.database.waiting import answer, copied
 from radmeter.errors import RecordRefused, StoreError
+from radmeter.ingest.rows import COLUMNS
+from radmeter.packet.columns import NULL
 
 
 class Progress(NamedTuple):
@@ -57,6 +61,16 @@ SELECT id::text, first_seq, last_seq, digest, records, finished, given,
 FROM radmeter.open_segments(%s, %s::json)"""
 
 
+# One message, so one transaction. The records are read before radmeter.ingest takes its lock.
+INGEST_COPIED = (
+    "SELECT radmeter.stage(); "  # noqa: S608  # constants, a UUID and integers
+    f"COPY pg_temp.staged ({', '.join(COLUMNS)}) FROM STDIN (NULL E'\\x{ord(NULL):02x}'); "
+    "SELECT radmeter.ingest('{}', {}, {}, NULL, {})"
+)
+TAKES_COPIES = """
+SELECT coalesce(has_function_privilege(to_regprocedure('radmeter.stage()'), 'EXECUTE'), false)"""
+
+
 def records_json(records: Sequence[dict[str, Any]]) -> str:
     """Return a batch as JSON text for the SQL functions that take records.
 
@@ -88,6 +102,7 @@ class Store:
         except StoreError:
             self.close()
             raise
+        self._takes_copies: bool | None = None
 
     def close(self) -> None:
         """Close the connection."""
@@ -235,12 +250,46 @@ class Store:
                     None if digest is None else b"%d" % digest,
                 ],
             )
-            result = answer(self._connection, meanwhile)
-            if result is None or result.status != ExecStatus.TUPLES_OK:
-                raise errors.error_from_result(result) if result else psycopg.OperationalError("no answer")
-            return int(result.get_value(0, 0) or 0)
+            return _last(answer(self._connection, meanwhile))
+
+    def takes_copies(self) -> bool:
+        """Tell whether `ingest_copied` works: not in a database that is not upgraded yet."""
+        if self._takes_copies is None:
+            self._takes_copies = bool(self._call(TAKES_COPIES))
+        return self._takes_copies
+
+    def ingest_copied(
+        self,
+        segment_id: str,
+        after: Progress,
+        copied_rows: bytes,
+        digest: int | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> int:
+        """Ingest a batch of a segment as `ingest` does, with the same errors.
+
+        Parameters
+        ----------
+        copied_rows
+            The records, from `radmeter.ingest.rows.Rows.copied`.
+        """
+        query = INGEST_COPIED.format(
+            uuid.UUID(segment_id),
+            after.seq,
+            *("NULL" if each is None else int(each) for each in (after.digest, digest)),
+        )
+        with explained_errors("radmeter_ingest"), self._connection.begun():
+            self._connection.pgconn.send_query(query.encode())
+            return _last(copied(self._connection, copied_rows, meanwhile))
 
     def _call(self, query: str, *parameters: object) -> Any:
         with explained_errors("radmeter_ingest"):
             row = self._connection.execute(query.encode(), parameters).fetchone()
         return row[0] if row else None
+
+
+def _last(result: PGresult | None) -> int:
+    """Return the number that `radmeter.ingest` has answered."""
+    if result is None or result.status != ExecStatus.TUPLES_OK:
+        raise errors.error_from_result(result) if result else psycopg.OperationalError("no answer")
+    return int(result.get_value(0, 0) or 0)

@@ -160,7 +160,7 @@ class AccountingRecord(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as `radmeter.ingest` takes it: values by name, without those that are None."""
-        return {name: value for name, value in zip(_JSON_NAMES, self, strict=True) if value is not None}
+        return {name: value for name, value in zip(RECORD_NAMES, self, strict=True) if value is not None}
 
 
 # Fields that say nothing about who used how much, and where.
@@ -181,7 +181,7 @@ DESCRIPTIONS = frozenset(
         "class",
     }
 )
-_JSON_NAMES = tuple(name.rstrip("_") for name in AccountingRecord._fields)
+RECORD_NAMES = tuple(name.rstrip("_") for name in AccountingRecord._fields)
 
 
 def parse(pairs_json: str, received_us: int, seq: int, *, set_aside: bool = False) -> AccountingRecord:

@@ -1,11 +1,10 @@
 """The partition of the open sessions. Without it no packet of a session can be counted."""
 
-import importlib
-
 from psycopg import sql
 
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.database.lock_retries import with_lock_retries
+from radmeter.database.revision_constants import constant
 
 IS_ATTACHED = """
 SELECT EXISTS (SELECT FROM pg_inherits
@@ -20,12 +19,7 @@ CREATE TABLE public.radacct_open PARTITION OF public.radacct
 # Its indexes, as statements; those of revision 0020 by their definitions there.
 INDEXES = (
     "CREATE UNIQUE INDEX radacct_open_radacctid_idx ON public.radacct_open (radacctid)",
-    *(
-        f"CREATE {text.format('')}"
-        for text in importlib.import_module(
-            "radmeter.schema.migrations.versions.0020_identity"
-        ).INDEXES.values()
-    ),
+    *(f"CREATE {text.format('')}" for text in constant("0020_identity", "INDEXES").values()),
     "CREATE INDEX radacct_open_router_id_idx ON public.radacct_open (router_id)",
     "CREATE INDEX radacct_open_username_idx ON public.radacct_open (username)",
 )

@@ -6,7 +6,6 @@ again.
 
 import contextlib
 import ctypes
-import json
 import os
 import threading
 import time
@@ -18,6 +17,7 @@ from radmeter.errors import ConfigurationError, JournalError
 from radmeter.plugin import scheduling
 from radmeter.plugin.client_limit import ClientLimits
 from radmeter.plugin.config_file import described
+from radmeter.plugin.journal.packet_text import to_ascii, to_text
 from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.plugin.quarantine import Quarantine
 from radmeter.plugin.settings import PluginSettings, check_place, read_settings
@@ -36,9 +36,6 @@ OK = int(radiusd.RLM_MODULE_OK)
 # Not FAIL: rlm_python3 writes a line of its own into the log for every FAIL. radius/policy.d/radmeter treats both as a
 # failure.
 REFUSED = int(radiusd.RLM_MODULE_INVALID)
-
-_encode_any = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
-_encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class _State:
@@ -121,9 +118,9 @@ def accounting(p: Pairs | None) -> int:
         if _State.quarantine is not None:
             _State.quarantine.check(time.monotonic())
         try:
-            _State.journal.append(time.time_ns() // 1000, _encode(pairs))
+            _State.journal.append(time.time_ns() // 1000, to_text(pairs))
         except UnicodeEncodeError:
-            _State.journal.append(time.time_ns() // 1000, _encode_ascii(pairs))
+            _State.journal.append(time.time_ns() // 1000, to_ascii(pairs))
     except Exception as error:
         return _refuse(error)
     if _State.failing:
@@ -170,14 +167,6 @@ def _within_session_limit(limits: ClientLimits, client: str, pairs: Pairs, now: 
             "one router, while others send too: the rest is not answered",
         )
     return False
-
-
-def _encode(pairs: Pairs) -> str:
-    """Return `pairs` as JSON. Text that needs no escaping is joined by hand, in two thirds of the encoder's time."""
-    text = '[["' + '"],["'.join(map('","'.join, pairs)) + '"]]'
-    if text.count('"') == 4 * len(pairs) and "\\" not in text and text.isprintable():
-        return text
-    return _encode_any(pairs)
 
 
 def detach(*_: object) -> int:

@@ -9,7 +9,8 @@ from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retr
 from radmeter.errors import StoreError
 from radmeter.schema import decimal_columns
 from radmeter.schema.decimal_columns import DecimalColumn
-from radmeter.schema.revisions import note, pending_revisions
+from radmeter.schema.known_revisions import pending_revisions
+from radmeter.schema.migration_log import note
 
 # To rewrite so many rows with their indexes takes about 30 ms. The table is locked during that time.
 # docs/decisions.md says why small tables are converted in another way than large ones (two ways to convert a double).

@@ -18,8 +18,8 @@ from radmeter.database.identifiers import quoted
 from radmeter.database.lock_retries import GAVE_WAY, with_lock_retries
 from radmeter.errors import StoreError
 from radmeter.schema import name_conflicts, table_code
+from radmeter.schema.migration_log import note
 from radmeter.schema.ownership import OWNER
-from radmeter.schema.revisions import note
 
 # Tables that may exist before the revision that makes them, in the order of their foreign keys.
 OWN = ("plans", "routers", "subscribers", "invoices")

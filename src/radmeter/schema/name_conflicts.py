@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from radmeter.database.connection import Connection
-from radmeter.schema.revisions import alembic_upgrade, current_revision, pending_revisions, revisions
+from radmeter.schema.known_revisions import current_revision, pending_revisions
+from radmeter.schema.revisions import alembic_upgrade, revisions
 
 _BEGINS = r"-- Running upgrade \w* ?-> (?P<revision>\w+)"
 _TABLE = r"CREATE TABLE public\.(?P<made>\w+)"

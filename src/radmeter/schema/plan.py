@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from alembic.script import Script
-
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.partitions.months import MONTHS_AHEAD, missing_months
 from radmeter.schema import decimal_columns, decimal_conversion, existing_tables, manifest
 from radmeter.schema.decimal_columns import Change, DecimalColumn
+from radmeter.schema.known_revisions import Revision, current_revision, pending_revisions
 from radmeter.schema.ownership import OWNER, ROLES, foreign, refuse_strangers, will_revoke_temporary
-from radmeter.schema.revisions import current_revision, indexes_ahead, pending_revisions, title
+from radmeter.schema.revisions import indexes_ahead
 from radmeter.schema.sql_files import (
     RADACCT,
     changed_files,
@@ -142,7 +141,7 @@ def _existing_tables(connection: Connection, adopting: dict[str, list[str]]) -> 
         )  # fmt: skip
 
 
-def _indexes_ahead(connection: Connection, pending: list[Script]) -> Iterator[Step]:
+def _indexes_ahead(connection: Connection, pending: list[Revision]) -> Iterator[Step]:
     for name, statement in indexes_ahead(connection, pending):
         table = statement.split(" ON ")[1].split()[0]
         seconds = STEP_SECONDS + _rows(connection, table) * INDEX_ROW_SECONDS
@@ -150,7 +149,7 @@ def _indexes_ahead(connection: Connection, pending: list[Script]) -> Iterator[St
         yield Step("indexes", name, f"make the index {name} while others write", (lock,), seconds)
 
 
-def _revision(connection: Connection, script: Script) -> Step:
+def _revision(connection: Connection, script: Revision) -> Step:
     declared = {**LOCKS.get(script.revision, {}), **getattr(script.module, "locks", {})}
     reads_no_row = getattr(script.module, "catalog_only", False)
     seconds = {
@@ -166,7 +165,7 @@ def _revision(connection: Connection, script: Script) -> Step:
     }
     whole = max(STEP_SECONDS, sum(seconds.values()))
     locks = tuple(Lock(relation, declared[relation], whole) for relation in seconds)
-    return Step("revision", script.revision, title(script), locks, whole)
+    return Step("revision", script.revision, script.title, locks, whole)
 
 
 def _conversion(column: DecimalColumn) -> Step:

@@ -1,10 +1,9 @@
-"""Alembic's revisions of the tables: lists them, reads which a database has, and applies the missing ones."""
+"""Applies the revisions of the tables, by Alembic. `known_revisions` says which there are, and which are missing."""
 
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,7 +11,7 @@ import sqlalchemy
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationStep
-from alembic.script import Script, ScriptDirectory
+from alembic.script import ScriptDirectory
 
 from radmeter import __version__
 from radmeter.database.advisory_locks import INGEST, take_in_transaction
@@ -24,10 +23,11 @@ from radmeter.database.lock_retries import (
     log,
     retry_until_locked,
 )
+from radmeter.database.revision_constants import MIGRATIONS
 from radmeter.errors import DiskFull, LockTimeout, StoreError
 from radmeter.schema import table_code
-
-MIGRATIONS = Path(__file__).parent / "migrations"
+from radmeter.schema.known_revisions import Revision, pending_revisions
+from radmeter.schema.migration_log import STATEMENT
 
 # Must exist before the first revision, as Alembic's own table must. CREATE TABLE IF NOT EXISTS would need the right to
 # create even if the table exists.
@@ -72,11 +72,6 @@ def _directory() -> ScriptDirectory:
     return ScriptDirectory.from_config(revisions())
 
 
-def all_revisions() -> list[Script]:
-    """Return every revision of the package, oldest first."""
-    return list(_directory().walk_revisions())[::-1]
-
-
 def alembic_upgrade(config: Config, upto: str, *, sql_after: str | None = None) -> None:
     """Do what `alembic.command.upgrade` does, which would read all revisions again for each that is applied.
 
@@ -102,53 +97,15 @@ def alembic_upgrade(config: Config, upto: str, *, sql_after: str | None = None) 
         directory.run_env()
 
 
-def current_revision(connection: Connection) -> str | None:
-    """Return the revision that a database is at, None before the first.
-
-    Raises
-    ------
-    StoreError
-        A newer radmeter has migrated it.
-    """
-    if not table_code.is_table(connection, "radmeter.alembic_version"):
-        return None
-    row = connection.execute("SELECT version_num FROM radmeter.alembic_version").fetchone()
-    if row is None:
-        return None
-    known = [script.revision for script in all_revisions()]
-    if row[0] not in known:
-        raise StoreError(
-            f"the database is at revision {row[0]}, and radmeter {__version__} knows none after {known[-1]}: "
-            "a newer radmeter has migrated it. Install that one"
-        )
-    return str(row[0])
-
-
-def pending_revisions(connection: Connection) -> list[Script]:
-    """Return the revisions that a database lacks, oldest first."""
-    current = current_revision(connection)
-    scripts = all_revisions()
-    if current is None:
-        return scripts
-    return scripts[[script.revision for script in scripts].index(current) + 1 :]
-
-
 def bootstrap(connection: Connection) -> None:
     """Make what the first revision needs in the schema radmeter."""
     connection.execute(BOOTSTRAP)
 
 
-def note(connection: Connection | sqlalchemy.Connection, kind: str, name: str, seconds: float | None) -> None:
-    """Write a change of the schema into radmeter.migration_log, in the transaction of the change."""
-    statement = "INSERT INTO radmeter.migration_log (kind, name, seconds, version) VALUES "
-    if isinstance(connection, sqlalchemy.Connection):
-        values = {"kind": kind, "name": name, "seconds": seconds, "version": __version__}
-        connection.execute(sqlalchemy.text(statement + "(:kind, :name, :seconds, :version)"), values)
-    else:
-        connection.execute(
-            (statement + "(%s, %s, %s, %s)").encode(),
-            (kind, name, seconds and round(seconds, 3), __version__),
-        )
+def _note(alchemy: sqlalchemy.Connection, name: str, seconds: float) -> None:
+    """Do what `migration_log.note` does, over SQLAlchemy's connection."""
+    values = {"kind": "revision", "name": name, "seconds": seconds, "version": __version__}
+    alchemy.execute(sqlalchemy.text(STATEMENT + "(:kind, :name, :seconds, :version)"), values)
 
 
 def run_revisions(
@@ -200,7 +157,7 @@ def run_revisions(
     return [script.revision for script in scripts]
 
 
-def indexes_ahead(connection: Connection, scripts: Sequence[Script]) -> list[tuple[str, str]]:
+def indexes_ahead(connection: Connection, scripts: Sequence[Revision]) -> list[tuple[str, str]]:
     """Return the indexes that are made before the revisions, as ``(name, CREATE INDEX CONCURRENTLY ..)``."""
     return [
         (name, statement)
@@ -212,12 +169,12 @@ def indexes_ahead(connection: Connection, scripts: Sequence[Script]) -> list[tup
 
 def _apply(
     connection: Connection,
-    scripts: Sequence[Script],
+    scripts: Sequence[Revision],
     said: Callable[[str], None],
     patience_seconds: float,
     apply_files: Callable[[Connection], None] | None = None,
 ) -> None:
-    name = ", ".join(f"revision {script.revision} ({title(script)})" for script in scripts)
+    name = ", ".join(f"revision {script.revision} ({script.title})" for script in scripts)
 
     with _alchemy(connection) as alchemy:
 
@@ -231,7 +188,7 @@ def _apply(
                 for script in scripts:
                     began = time.monotonic()
                     alembic_upgrade(revisions(alchemy), script.revision)
-                    note(alchemy, "revision", script.revision, time.monotonic() - began)
+                    _note(alchemy, script.revision, time.monotonic() - began)
                 if apply_files is not None:
                     apply_files(connection)
 
@@ -241,11 +198,6 @@ def _apply(
             raise  # they name the revision already
         except StoreError as error:
             raise type(error)(f"{name} cannot be applied, nothing of it was done: {error}") from error
-
-
-def title(script: Script) -> str:
-    """Return the title of a revision: the first line of its docstring."""
-    return (script.doc or "").strip().splitlines()[0].rstrip(".")
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.errors import ConfigurationError, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_columns, decimal_conversion, existing_tables, ownership
+from radmeter.schema.known_revisions import all_revisions, current_revision
 from radmeter.schema.plan import partitions_to_make
-from radmeter.schema.revisions import BOOTSTRAP, alembic_upgrade, all_revisions, current_revision, revisions
+from radmeter.schema.revisions import BOOTSTRAP, alembic_upgrade, revisions
 from radmeter.schema.sql_files import changed_files, current_files, is_so_already, roles_file, statements
 
 # Names are looked up in pg_catalog only, as in our own connections.

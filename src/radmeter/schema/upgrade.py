@@ -15,6 +15,8 @@ from radmeter.errors import DiskFull, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.progress import Listener, Quiet
 from radmeter.schema import decimal_conversion, existing_tables, table_code
+from radmeter.schema.known_revisions import pending_revisions
+from radmeter.schema.migration_log import note
 from radmeter.schema.ownership import (
     OWNER,
     act_as_owner,
@@ -23,7 +25,7 @@ from radmeter.schema.ownership import (
     may_act_as_owner,
     refuse_strangers,
 )
-from radmeter.schema.revisions import bootstrap, note, pending_revisions, run_revisions
+from radmeter.schema.revisions import bootstrap, run_revisions
 from radmeter.schema.sql_files import RADACCT, apply_sql_files, changed_files
 
 

@@ -38,6 +38,7 @@ class Services:
         self.http: http.Http | None = None
         # Whether it has answered. On a slow machine that takes half a minute, in which all else works.
         self.serves = False
+        self._serve_log_before = 0
         self._user = user
         self._database = database
         self._interruption = interruption
@@ -65,6 +66,8 @@ class Services:
         self.http = http.prepare(self.settings, self._database, self._say, self._user)
         if self.http is not None:
             programs.append(("serve", ("serve", "--http-listen", str(self.http.listen))))
+            log = self._supervisor.log("serve")
+            self._serve_log_before = log.stat().st_size if log.exists() else 0
         for name, command in programs:
             self._begin(
                 Program(
@@ -79,7 +82,11 @@ class Services:
         self.serves = self._serves()
 
     def _serves(self) -> bool:
-        return self.http is not None and self.http.answers()
+        """Tell whether our own server answers: another program may have taken the port since it was found free."""
+        if self.http is None:
+            return False
+        said = _since(self._supervisor.log("serve"), self._serve_log_before)
+        return f"listening on {self.http.url}".encode() in said and self.http.answers()
 
     def _begin(self, program: Program) -> None:
         # A program that is started, but not known to the supervisor, would not be stopped.
@@ -176,6 +183,8 @@ class Services:
 
 def _since(log: Path, offset: int) -> bytes:
     """Return what was added to a log since it had `offset` bytes, up to a MiB."""
+    if not log.exists():
+        return b""
     with log.open("rb") as file:
         file.seek(offset)
         return file.read(1 << 20)

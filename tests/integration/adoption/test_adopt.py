@@ -23,7 +23,7 @@ from radmeter.jobs.stale_sessions import close_stale
 from radmeter.partitions import split_plan
 from radmeter.partitions.split import Splitting
 from radmeter.progress import no_progress
-from radmeter.schema import revisions, upgrade
+from radmeter.schema import known_revisions, upgrade
 from radmeter.schema.guarantees import check
 
 Connection = psycopg.Connection[Any]
@@ -327,7 +327,7 @@ def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along
         assert connection.execute("SELECT state FROM radmeter.adoption").fetchone() == ("swapped",)
         connection.execute(BACK_TO_0008)
         take_over(radius)
-        assert revisions.current_revision(connection) == revisions.all_revisions()[-1].revision
+        assert known_revisions.current_revision(connection) == known_revisions.all_revisions()[-1].revision
         changed = connection.execute(
             """UPDATE radacct SET acctinputoctets = acctinputoctets + 5
                WHERE radacctid = (SELECT min(radacctid) FROM radacct)"""

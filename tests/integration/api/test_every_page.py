@@ -148,3 +148,17 @@ def test_a_page_shows_no_other_tenants_things(api: HttpServer, keys: Mapping[str
             assert foreign[0] == nowhere[0] == 404
             assert "bolt" not in foreign[1]
             assert bolt.asked("GET", path_of(address, BOLT))[0] == 200
+
+
+def test_an_address_without_a_page_is_a_page_for_a_browser(api: HttpServer, keys: Mapping[str, str]) -> None:
+    visitor = Visitor(api, keys["noc"])
+    cookies = "; ".join(f"{name}={value}" for name, value in visitor._cookies.items())
+    for headers in ({"Accept": "text/html,*/*;q=0.8"}, {"Accept": "text/html", "Cookie": cookies}):
+        for path in ("/alerts/3", "/nothing", "/routers/x"):
+            answer = api.request("GET", path, headers=headers)
+            assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8"), path
+            assert b'href="/"' in answer.body
+    # Others get what they can read.
+    assert api.request("GET", "/alerts/3").kind == "not-found"
+    unknown = api.request("GET", "/api/v1/nothing", keys["noc"], headers={"Accept": "text/html"})
+    assert unknown.kind == "not-found"

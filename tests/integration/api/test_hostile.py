@@ -69,6 +69,37 @@ PATHS = (
     "/api/v1/users/a/b/usage",
 )
 
+ROOM = 31_000
+# What takes long to read if the time grows faster than the length, in heads that are just not too large.
+HEAVY = {
+    "a path that is encoded again and again": b"/api/v1/%" + b"25" * (ROOM // 2),
+    "a path of steps": b"/static/x/" + b"../" * (ROOM // 3),
+    "a path of slashes": b"/" * ROOM,
+    "a path of parts": b"/api/v1/" + b"a/" * (ROOM // 2),
+    "digits": b"/api/v1/routers/" + b"9" * ROOM,
+    "parameters": b"/api/v1/routers?" + b"a=&" * (ROOM // 3),
+    "a cursor": b"/api/v1/routers?cursor=" + b"A" * ROOM,
+    "a name in parameters": b"/api/v1/routers?name=" + b"%25" * (ROOM // 3),
+    "parameters of a page": b"/?a=" + b"%2525" * (ROOM // 5),
+}
+HEAVY_HEADERS = {
+    "a cookie with quotes": b'Cookie: radmeter="' + b"\\" * ROOM + b'"',
+    "cookies": b"Cookie: " + b"a=b; " * (ROOM // 5),
+    "a cookie of the session's name": b"Cookie: " + b"__Host-radmeter=a; " * (ROOM // 20),
+    "a key": b"Authorization: Bearer " + b"rmk_" * (ROOM // 4),
+    "blanks before a key": b"Authorization: Bearer" + b" " * ROOM + b"x",
+    "codings": b"Accept-Encoding: " + b"gzip;q=0," * (ROOM // 9),
+    "tags": b"If-None-Match: " + b'"a",' * (ROOM // 4),
+    "proxies": b"X-Forwarded-For: " + b"1," * (ROOM // 2),
+    "a content type": b"Content-Type: a/b" + b';a="' * (ROOM // 4),
+}
+# Of the form to log in.
+HEAVY_BODIES = {
+    "fields of a form": b"a=&" * 21_000,
+    "a field that is encoded again and again": b"key=%" + b"25" * 32_000,
+    "a field of signs": b"key=" + b"+" * 64_000,
+}
+
 
 def status(answer: bytes) -> int:
     """Return the status of an answer; 0: the connection was closed without one."""
@@ -310,3 +341,47 @@ def test_a_statement_that_takes_too_long_is_ended(
         answer = api.get("/plans", keys["reader"])
     assert (answer.status, answer.kind) in ((503, "unavailable"), (504, "too-slow"))
     assert api.get("/plans", keys["reader"]).status == 200
+
+
+def test_no_head_takes_long_to_read(api: HttpServer) -> None:
+    """Whoever sends it needs no key, and all others wait for the one thread that reads it."""
+    times = 5
+    heads = {name: (path, b"X: y") for name, path in HEAVY.items()}
+    for name, header in HEAVY_HEADERS.items():
+        heads |= {f"{name} at {place.decode()}": (place, header) for place in (b"/api/v1/routers", b"/")}
+    took = {}
+    for name, (path, header) in heads.items():
+        head = b"GET %b HTTP/1.1\r\nHost: x\r\n%b\r\nConnection: close\r\n\r\n" % (path, header)
+        assert len(head) < 32 << 10
+        before = cpu_seconds(api.pid)
+        for _ in range(times):
+            assert status(api.raw(head)) in (200, 301, 302, 303, 307, 308, 400, 401, 403, 404, 414), name
+        took[name] = (cpu_seconds(api.pid) - before) / times
+    for name, body in HEAVY_BODIES.items():
+        form = (
+            b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        before = cpu_seconds(api.pid)
+        for _ in range(times):
+            assert status(api.raw(form)) in (400, 403, 413, 422), name
+        took[name] = (cpu_seconds(api.pid) - before) / times
+    assert {name: seconds for name, seconds in took.items() if seconds > 0.15} == {}
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_client_that_hangs_up_within_a_form_is_no_fault_of_the_server(api: HttpServer) -> None:
+    head = (
+        b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: 3\r\n\r\nk"
+    )
+    with socket.create_connection(("127.0.0.1", api.port), timeout=20) as opened:
+        opened.sendall(head)
+    until("it is in the log", lambda: "/login" in api.text(), 20)
+    assert "Traceback" not in api.text()
+    assert "a request failed" not in api.text()

@@ -32,6 +32,13 @@ CREATE FUNCTION public.wait_at_commit() RETURNS trigger LANGUAGE plpgsql SET loc
 CREATE CONSTRAINT TRIGGER wait_at_commit AFTER INSERT OR UPDATE ON radmeter.api_requests
 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.finished_at IS NOT NULL) EXECUTE FUNCTION public.wait_at_commit();
 """
+# And the statement that keeps an answer, for another one.
+WAIT_AT_END = """
+CREATE FUNCTION public.wait_at_end() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS
+'BEGIN PERFORM pg_advisory_xact_lock_shared(8); RETURN new; END';
+CREATE TRIGGER wait_at_end BEFORE UPDATE ON radmeter.api_requests FOR EACH ROW EXECUTE FUNCTION public.wait_at_end();
+"""
+COMMIT_LOCK, END_LOCK = 7, 8
 
 
 @dataclass(frozen=True)
@@ -60,14 +67,31 @@ WRITES = (
 )
 
 
-def committing(connection: Connection) -> list[int]:
-    """Return the server processes of writes that wait in their COMMIT."""
+def waiting(connection: Connection, statement: str) -> list[int]:
+    """Return the server processes of writes that wait in a statement."""
     found = connection.execute(
         """SELECT pid FROM pg_stat_activity
-           WHERE application_name = 'radmeter serve, write' AND wait_event_type = 'Lock' AND query = 'COMMIT'
-             AND datname = current_database()"""
+           WHERE application_name = 'radmeter serve, write' AND wait_event_type = 'Lock' AND query LIKE %s
+             AND datname = current_database()""",
+        (statement,),
     ).fetchall()
     return [int(row[0]) for row in found]
+
+
+def committing(connection: Connection) -> list[int]:
+    """Return those that wait in their COMMIT."""
+    return waiting(connection, "COMMIT")
+
+
+def ending(connection: Connection) -> list[int]:
+    """Return those that have done the write, and are about to keep its answer."""
+    return waiting(connection, "SELECT radmeter.end_request(%")
+
+
+def runs(connection: Connection, process: int) -> bool:
+    """Return whether a server process runs."""
+    found = connection.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (process,))
+    return found.fetchone() is not None
 
 
 def done(connection: Connection) -> tuple[int, ...]:
@@ -82,10 +106,10 @@ def done(connection: Connection) -> tuple[int, ...]:
 
 
 @contextmanager
-def held(database: str) -> Iterator[None]:
-    """Let no write end its COMMIT for the block."""
+def held(database: str, lock: int) -> Iterator[None]:
+    """Let no write go on where it takes a lock, for the block."""
     with psycopg.connect(database) as holder:
-        holder.execute("SELECT pg_advisory_xact_lock(7)")
+        holder.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
         yield
 
 
@@ -108,9 +132,9 @@ def sent(write: Write, api: HttpServer, key: str) -> Iterator[list[Response]]:
 
 @pytest.fixture
 def waits(tenants: Connection) -> None:
-    """What there is to claim and to acknowledge, and a COMMIT that waits."""
-    tenants.execute(ROWS.encode())
-    tenants.execute(WAIT_AT_COMMIT.encode())
+    """What there is to claim and to acknowledge, and the two places at which a write waits."""
+    for each in (ROWS, WAIT_AT_COMMIT, WAIT_AT_END):
+        tenants.execute(each.encode())
 
 
 def test_each_kind_is_here() -> None:
@@ -130,7 +154,7 @@ def test_a_server_that_is_killed_between_the_commit_and_the_answer(
     for write in WRITES if LONG else WRITES[:1]:
         before = done(tenants)
         with contextlib.ExitStack() as lock:
-            lock.enter_context(held(database))
+            lock.enter_context(held(database, COMMIT_LOCK))
             with sent(write, api, keys["noc"]) as answers:
                 until("the COMMIT was sent", lambda: bool(committing(tenants)), 30)
                 with stopped(api.pid):
@@ -149,12 +173,57 @@ def test_a_server_that_is_killed_between_the_commit_and_the_answer(
 
 
 @pytest.mark.usefixtures("waits")
+def test_a_server_that_is_killed_between_the_write_and_its_answer(
+    api: HttpServer,
+    keys: Mapping[str, str],
+    tenants: Connection,
+    database: str,
+    api_dsn: str,
+    tmp_path: Path,
+) -> None:
+    for write in WRITES if LONG else WRITES[:1]:
+        before = done(tenants)
+        with held(database, END_LOCK), sent(write, api, keys["noc"]) as answers:
+            until("the write is done", lambda: bool(ending(tenants)), 30)
+            assert done(tenants) == before, "it is committed without its answer"
+            (process,) = ending(tenants)
+            api.kill()
+        assert answers == []
+        until("PostgreSQL's process has ended", lambda: not runs(tenants, process), 30)  # noqa: B023 # called at once
+        assert done(tenants) == before, write
+        api.start(api_dsn, tmp_path)
+        for replayed in (None, "true"):
+            again = write.send(api, keys["noc"])
+            assert (again.status, again.headers.get("idempotency-replayed")) == (write.status, replayed), (
+                again
+            )
+            assert done(tenants)[0] == before[0] + 1, write
+
+
+@pytest.mark.usefixtures("waits")
+def test_a_process_of_postgresql_that_ends_between_the_write_and_its_answer(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection, database: str
+) -> None:
+    for write in WRITES:
+        before = done(tenants)
+        with held(database, END_LOCK), sent(write, api, keys["noc"]) as answers:
+            until("the write is done", lambda: bool(ending(tenants)), 30)
+            (process,) = ending(tenants)
+            assert tenants.execute("SELECT pg_terminate_backend(%s, 5000)", (process,)).fetchone() == (True,)
+        assert [each.status for each in answers] == [503], write
+        assert done(tenants) == before, write
+        again = write.send(api, keys["noc"])
+        assert (again.status, again.headers.get("idempotency-replayed")) == (write.status, None), again
+        assert done(tenants)[0] == before[0] + 1, write
+
+
+@pytest.mark.usefixtures("waits")
 def test_a_process_of_postgresql_that_ends_in_the_commit(
     api: HttpServer, keys: Mapping[str, str], tenants: Connection, database: str
 ) -> None:
     for write in WRITES:
         before = done(tenants)
-        with held(database), sent(write, api, keys["noc"]) as answers:
+        with held(database, COMMIT_LOCK), sent(write, api, keys["noc"]) as answers:
             until("the COMMIT was sent", lambda: bool(committing(tenants)), 30)
             (process,) = committing(tenants)
             assert tenants.execute("SELECT pg_terminate_backend(%s, 5000)", (process,)).fetchone() == (True,)

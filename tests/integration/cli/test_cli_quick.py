@@ -72,6 +72,20 @@ def test_a_reading_command_loads_only_what_it_needs(used: str) -> None:
         assert names & slow == set(), command
 
 
+def test_doctor_and_the_server_apply_no_revisions_and_load_nothing_that_does() -> None:
+    for module in (
+        "radmeter.cli.doctor",
+        "radmeter.doctor.checks",
+        "radmeter.api.server",
+        "radmeter.jobs.runner",
+    ):
+        code = f"import json, sys, {module}; print(json.dumps([*sys.modules]))"
+        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+        assert {"sqlalchemy", "alembic", "radmeter.schema.revisions"} & set(
+            json.loads(done.stdout)
+        ) == set(), module
+
+
 def test_help_and_completion_load_no_command() -> None:
     needless = SLOW | {"psycopg", "radmeter.cli.common", "radmeter.config"}
     assert loaded("", "--help") & needless == set()

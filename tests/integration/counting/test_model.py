@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from support.ledger import EPOCH, MICROSECOND, Entry, Pairs, close_stale, empty, register, ship, subscribe
 from support.model import DAY, SECOND, WRAP, Model, Plan, Router, instant
+from support.rounds import rounds
 from support.servers import Server, installed
 
 from radmeter.ingest.store import Store
@@ -457,7 +458,7 @@ class Agreement(RuleBasedStateMachine):
         assert off == []
 
 
-LEAST_STEPS = (200_000 if LONG else 10_000) // len(installed())
+LEAST_STEPS = 200_000 // len(installed()) if LONG else 2_000
 
 
 @pytest.mark.timeout(
@@ -479,7 +480,7 @@ def test_the_database_and_the_model_agree(server: Server) -> None:
                 run_state_machine_as_test(
                     seed(chosen)(machine),
                     settings=settings(
-                        max_examples=50,
+                        max_examples=rounds(50),
                         stateful_step_count=50,
                         database=None,
                         deadline=None,

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.ledger import Entry, Pairs, close_stale, days, empty, microseconds, register, ship, users
+from support.rounds import rounds
 from support.servers import Server
 
 from radmeter.ingest.store import Store
@@ -113,7 +114,7 @@ def assert_counted(connection: psycopg.Connection[Any], lived: list[Life]) -> No
 
 
 CAREFULLY = settings(
-    max_examples=150,
+    max_examples=rounds(150),
     derandomize=True,
     database=None,
     deadline=None,

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.ledger import Entry, Pairs, close_stale, days, empty, microseconds, register, ship, users
+from support.rounds import rounds
 from support.servers import Server
 
 from radmeter.ingest.store import Store
@@ -60,7 +61,7 @@ def used_database(server: Server) -> Iterator[tuple[psycopg.Connection[Any], Sto
 
 
 CAREFULLY = settings(
-    max_examples=150,
+    max_examples=rounds(150),
     derandomize=True,
     database=None,
     deadline=None,

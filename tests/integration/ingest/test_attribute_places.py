@@ -10,6 +10,7 @@ from support.ledger import believe_old_arrivals
 from support.servers import Connection
 
 from radmeter import resources
+from radmeter.ingest.rows import COLUMNS
 from radmeter.packet import attributes
 from radmeter.packet.record import AccountingRecord, parse
 
@@ -142,7 +143,7 @@ def in_sql(field: str) -> str:
     return field.rstrip("_")
 
 
-RECORD = columns(within(function("unpack_records"), "AS record ("))
+RECORD = columns(within(function("create_staged"), "TEMPORARY TABLE staged ("))
 INCOMING = columns(within(function("create_incoming"), "TEMPORARY TABLE incoming ("))
 
 
@@ -164,7 +165,7 @@ def test_the_record_has_each_attribute_in_its_place() -> None:
 
 def test_ingest_takes_the_names_of_the_record_with_fitting_types() -> None:
     given = {in_sql(field): str(kind) for field, kind in AccountingRecord.__annotations__.items()}
-    assert list(RECORD) == [*given, "reason", "pairs", "ignored", "new_client"]
+    assert list(RECORD) == [*given, "reason", "pairs", "ignored", "new_client"] == list(COLUMNS)
     for name, kind in given.items():
         plain = re.sub(r"<class '(\w+)'>", r"\1", kind).removesuffix(" | None")
         assert RECORD[name] in SQL_TYPES[plain], name

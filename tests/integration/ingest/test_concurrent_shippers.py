@@ -41,6 +41,8 @@ def packet(session: int, status: str, began: int, at: int, octets: tuple[int, in
         ("Called-Station-Id", f"02-00-00-00-00-{router:02X}:Guests"),
         ("Acct-Session-Time", str(at - began)),
         ("Tmp-Integer-0", str(at)),
+        # Interims of the others are plain (radmeter.update_plain).
+        *([] if session % 4 == 0 else [("Calling-Station-Id", f"AA-00-00-00-00-{session:02X}")]),
     ]
     if status != "Start":
         for name, count in zip(("Input", "Output"), octets, strict=True):

@@ -20,6 +20,7 @@ from radmeter.ingest.known import Known
 from radmeter.ingest.position import Position
 from radmeter.ingest.records import as_json
 from radmeter.ingest.registration import registered
+from radmeter.ingest.rows import Rows
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store
 from radmeter.packet.record import (
@@ -335,18 +336,16 @@ def test_what_is_no_packet_is_set_aside_whenever_it_came(
         Entry(1, arrival, "no packet"),
         Entry(2, arrival, json.dumps([["Acct-Status-Type", "Sideways"]])),
     ]
-    records = [as_json(entry) for entry in entries]
+    stop = [["Acct-Status-Type", "Stop"], ["Acct-Session-Id", "session 3"], ["User-Name", "user3"]]
+    entries.append(
+        Entry(3, now_us(), json.dumps([*stop, ["NAS-Identifier", "lobby"], ["Acct-Input-Octets", "7"]]))
+    )
     header = SegmentHeader(2, ledger.segment_id(NODE), None, None, 1, NODE, PAIRS_JSON, None)
     segment = Segment(1, tmp_path / "segment", header)
     with closing(Store(database)) as store:
         (row,) = registered(store, NODE, [segment]).values()
         known = Known(header.id, "segment", 2, NODE, 1, None, 0)
-        Sender().send(
-            store,
-            Position(segment, known, row.progress),
-            [*entries, Entry(3, now_us(), "")],
-            [*records, record(3)],
-        )
+        Sender().send(store, Position(segment, known, row.progress), entries, Rows(entries))
     assert (
         value(connection, "count(*) FROM rejected_packet WHERE received_at > now() - interval '1 hour'") == 2
     )

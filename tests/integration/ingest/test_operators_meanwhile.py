@@ -29,7 +29,14 @@ CHANGES = {
 }
 
 
-def packet(status: str, ago: int, octets: int, router: str = "AA-BB-CC-DD-EE-01", session: str = "s1") -> Any:
+def packet(
+    status: str,
+    ago: int,
+    octets: int,
+    router: str = "AA-BB-CC-DD-EE-01",
+    session: str = "s1",
+    **more: str,
+) -> Any:
     at = int(time.time()) - ago
     pairs = {
         "User-Name": "anna",
@@ -41,6 +48,7 @@ def packet(status: str, ago: int, octets: int, router: str = "AA-BB-CC-DD-EE-01"
         "Acct-Input-Octets": str(octets),
         "Acct-Output-Octets": str(2 * octets),
         "Acct-Session-Time": str(1000 - ago),
+        **{name.replace("_", "-"): text for name, text in more.items()},
     }
     return at * 1_000_000 + 500_000, json.dumps(list(pairs.items()))
 
@@ -79,15 +87,22 @@ def committed_once_waited_for(
 
 
 @pytest.mark.parametrize(
-    ("change", "last"),
+    ("change", "last", "calling"),
     [
-        *((change, "Stop") for change in CHANGES),
-        *((change, "Interim-Update") for change in ("another user", "deleted", "closed")),
+        *((change, "Stop", {}) for change in CHANGES),
+        *((change, "Interim-Update", {}) for change in ("another user", "deleted", "closed")),
+        # It would be plain (radmeter.update_plain).
+        *((change, "Interim-Update", {"Calling_Station_Id": "AA-00-00-00-00-01"}) for change in CHANGES),
     ],
 )
-def test_an_operator_meanwhile(server: Server, tmp_path: Path, change: str, last: str) -> None:
-    before = [packet("Interim-Update", 300, 100), packet("Start", 300, 0, "AA-BB-CC-DD-EE-02", "s2")]
-    after = packet(last, 60, 700)
+def test_an_operator_meanwhile(
+    server: Server, tmp_path: Path, change: str, last: str, calling: dict[str, str]
+) -> None:
+    before = [
+        packet("Interim-Update", 300, 100, **calling),
+        packet("Start", 300, 0, "AA-BB-CC-DD-EE-02", "s2"),
+    ]
+    after = packet(last, 60, 700, **calling)
     outcomes = []
     for meanwhile in (False, True):
         journal = tmp_path / str(meanwhile)

@@ -213,7 +213,7 @@ def test_nothing_moves_nothing(store: Store, connection: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    "numbers", [(0,), (-1,), (2,), (1, 2), (4, 3), (3, 3), (2**32 + 2,), (2**63 - 1,), (None,)]
+    "numbers", [(0,), (-1,), (2,), (1, 2), (3, 3), (4, 3, 4), (2**32 + 2,), (2**63 - 1,), (None,)]
 )
 def test_numbers_that_no_segment_has_are_refused(
     store: Store, connection: Connection, numbers: tuple[Any, ...]
@@ -228,6 +228,13 @@ def test_numbers_that_no_segment_has_are_refused(
     assert opened(store, header())[FIRST].progress == Progress(2, 5)
     assert total(connection) == 14
     assert store.ingest(FIRST, Progress(2, 5), [record(2**32 + 1)], 9) == 2**32 + 1
+
+
+def test_records_count_in_the_order_of_their_numbers(store: Store, connection: Connection) -> None:
+    opened(store, header())
+    assert store.ingest(FIRST, Progress(0, 0), [record(2), record(1)], 5) == 2
+    assert opened(store, header())[FIRST].progress == Progress(2, 5)
+    assert total(connection) == 14
 
 
 def test_two_segments_with_the_same_numbers_are_both_counted(store: Store, connection: Connection) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -129,8 +129,8 @@ def test_a_fault_while_the_next_batch_is_read_ahead_skips_none_of_it(
     failing = iter([True, False, True, True])
 
     class Fails(Store):
-        def ingest(self, *arguments: Any, **named: Any) -> int:
-            done = super().ingest(*arguments, **named)
+        def ingest_copied(self, *arguments: Any, **named: Any) -> int:
+            done = super().ingest_copied(*arguments, **named)
             if next(failing, False):
                 raise StoreUnavailable("the answer was lost")
             return done
@@ -147,8 +147,8 @@ from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 
 class Dies(Store):
-    def ingest(self, *arguments):
-        super().ingest(*arguments)
+    def ingest_copied(self, *arguments):
+        super().ingest_copied(*arguments)
         os.kill(os.getpid(), 9)  # committed; nobody was told, nothing is cleaned up
 
 reader = JournalReader(sys.argv[1])
@@ -290,11 +290,11 @@ class Hasty(Store):
         super().__init__(dsn)
         self._connection.execute("SET statement_timeout = '1s'")
 
-    def ingest(
-        self, segment_id: str, after: Progress, records: Sequence[dict[str, Any]], *rest: Any, **more: Any
+    def ingest_copied(
+        self, segment_id: str, after: Progress, copied_rows: bytes, *rest: Any, **more: Any
     ) -> int:
-        self.sent.append(len(records))
-        return super().ingest(segment_id, after, records, *rest, **more)
+        self.sent.append(copied_rows.count(b"\n"))
+        return super().ingest_copied(segment_id, after, copied_rows, *rest, **more)
 
 
 def test_a_batch_that_times_out_is_halved_until_it_is_taken(

@@ -83,9 +83,9 @@ class WatchedStore(Store):
         self._faults.step("after open_segments")
         return answer
 
-    def ingest(self, *parameters: Any) -> int:
+    def ingest_copied(self, *parameters: Any) -> int:
         self._faults.step("before ingest")
-        answer = super().ingest(*parameters)
+        answer = super().ingest_copied(*parameters)
         self._faults.step("after ingest")
         return answer
 

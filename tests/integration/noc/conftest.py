@@ -45,3 +45,11 @@ def chromium(pages: HttpServer) -> Iterator[Browser]:
     """A browser for the server."""
     with browser(f"http://127.0.0.1:{pages.port}") as opened:
         yield opened
+
+
+@pytest.fixture
+def noc(chromium: Browser, keys: Mapping[str, str]) -> Browser:
+    """A browser that is logged in with a key of the role noc."""
+    chromium.size(1280, 900)
+    chromium.log_in(keys["noc"])
+    return chromium

@@ -4,51 +4,19 @@ import re
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from support.http_server import HttpServer, Response, add_key, serving
+from support.http_server import HttpServer, add_key, serving
 from support.processes import until
 from support.servers import Connection
 from support.shipping import fill, ship
+from support.visitor import Visitor
 
 from radmeter.api.reads.states import STATES
 from radmeter.keys import store
-
-FORM = "application/x-www-form-urlencoded"
-
-
-class Visitor:
-    """A browser without scripts: it keeps cookies and sends forms."""
-
-    def __init__(self, server: HttpServer, **headers: str) -> None:
-        self.server = server
-        self.cookies: dict[str, str] = {}
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-
-    def get(self, path: str, **headers: str) -> Response:
-        return self._sent("GET", path, None, headers)
-
-    def post(self, path: str, form: Mapping[str, str], **headers: str) -> Response:
-        return self._sent("POST", path, urlencode(form).encode(), {"Content-Type": FORM, **headers})
-
-    def token(self, path: str = "/") -> str:
-        found = re.search(r'name="csrf" value="(\w+)"', self.get(path).body.decode())
-        assert found is not None
-        return found[1]
-
-    def log_in(self, key: str) -> Response:
-        return self.post("/login", {"csrf": self.token("/login"), "key": key})
-
-    def _sent(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
-        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        sent = {**self.headers, **({"Cookie": cookie} if cookie else {}), **headers}
-        answer = self.server.request(method, path, body=body, headers=sent)
-        # `Response` has the last of each header; a page sets one cookie, the login another one.
-        for name, value in re.findall(r"(radmeter-\w+)=([^;]*)", answer.headers.get("set-cookie", "")):
-            self.cookies[name] = value
-        return answer
 
 
 def test_without_a_login_every_page_leads_to_it(pages: HttpServer) -> None:
@@ -319,6 +287,57 @@ def test_pages_go_on_where_they_ended(pages: HttpServer, keys: Mapping[str, str]
     assert set(states) == set(STATES)
     assert len(seen) == len(set(seen))
     assert len(seen) >= 271
+
+
+def test_a_list_of_what_is_found_that_ends_says_so(
+    pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    scene.execute(
+        "INSERT INTO subscribers (username, plan_id) SELECT 'guest' || n, 301 FROM generate_series(1, 21) AS n"
+    )
+    visitor = Visitor(pages)
+    visitor.log_in(keys["reader"])
+
+    def said(text: str) -> int:
+        return visitor.get(f"/search?q={text}").body.decode().count("The first 20: give more")
+
+    # Users; users and routers; users of which there are fewer.
+    assert [said("guest"), said("ap-0"), said("guest2"), said("")] == [1, 1, 0, 0]
+
+
+def test_a_router_of_a_lone_stop_has_a_last_packet(
+    pages: HttpServer, keys: Mapping[str, str], scene: Connection, database: str, tmp_path: Path
+) -> None:
+    # Nobody knows the router, and there was no Start: no session is open, and nothing watches it.
+    fill(tmp_path / "journal", range(1))
+    ship(tmp_path / "journal", database)
+    (router,) = scene.execute(
+        "SELECT id, (SELECT count(*) FROM radmeter.router_watch WHERE router_id = id) FROM routers"
+        " WHERE mac = 'AA-BB-CC-DD-EE-FF'"
+    ).fetchall()
+    number, watched = router
+    assert watched == 0
+
+    def items(path: str) -> list[dict[str, str]]:
+        found = pages.get(path, keys["reader"]).json()["items"]
+        assert isinstance(found, list)
+        return found
+
+    (session,) = items(f"/sessions?router={number}")
+    assert session["stopped_at"]
+    assert session["updated_at"] == session["stopped_at"]
+    assert items(f"/sessions?router={number}&open=true") == []
+    (day,) = items(f"/routers/{number}/days")
+    counted_at = datetime.fromisoformat(day["last_updated"]).replace(microsecond=0)
+    assert counted_at - datetime.fromisoformat(session["stopped_at"]) < timedelta(minutes=5)
+    visitor = Visitor(pages)
+    visitor.log_in(keys["reader"])
+    for path, place in (
+        ("/routers?q=AA-BB-CC-DD-EE-FF", 'data-label="Last packet" class="when">'),
+        (f"/routers/{number}", "<dt>Last packet</dt><dd>"),
+    ):
+        after = visitor.get(path).body.decode().partition(place)[2]
+        assert after.startswith(f'<time datetime="{counted_at.isoformat()}"'), (path, after[:80])
 
 
 def test_a_router_is_found_by_each_of_its_names(pages: HttpServer, keys: Mapping[str, str]) -> None:

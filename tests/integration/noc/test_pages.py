@@ -1,40 +1,27 @@
 """The pages in Chromium: they move, they fit, they can be used without eyes or a mouse, and hostile names stay text."""
 
 import os
+import shutil
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.keys import Keys
 from support.browser import Browser
 from support.http_server import HttpServer
 from support.layout import Kept
-from support.noc_scene import HOSTILE
+from support.noc_pages import PAGES, SIZES
+from support.noc_scene import HOSTILE, JUST_NOW, USUAL_NAMES, WAVES
 from support.servers import Connection
 
 from radmeter.alerts import store
 
-PAGES = (
-    "/",
-    "/routers",
-    "/routers?state=silent",
-    "/routers/12",
-    "/routers/60",
-    "/sites",
-    "/sessions",
-    "/user?name=user5",
-    "/quotas",
-    "/pipeline",
-    "/alerts",
-    "/doctor",
-    "/search?q=user",
-    "/search",
-    "/routers/9999",
-)
+# Where the pictures of the documents are renewed.
+PICTURES = Path(os.environ["RADMETER_PICTURES"]) if "RADMETER_PICTURES" in os.environ else None
+PICTURED_SECONDS = 150
 LAYOUT = Path(__file__).parent / "layout.json"
-SIZES = ((360, 800), (1280, 900), (3840, 2160))
 # Of today, whichever day that is by now.
 GROW = """
 INSERT INTO router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out, last_updated)
@@ -59,6 +46,13 @@ for (const part of document.querySelectorAll("[hx-trigger*=every]")) {
 const ids = [...document.querySelectorAll("[id]")].map((it) => it.id);
 for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) faults.push("twice: " + id);
 return faults;"""
+# Names of series whose value nobody sees.
+LEGENDS = """
+return [...document.querySelectorAll(".chart")].flatMap((chart) => [...chart.querySelectorAll(".u-series")].slice(1)
+  .filter((it) => {
+    const box = it.getBoundingClientRect(), place = chart.getBoundingClientRect();
+    return !box.width || box.bottom > place.bottom + 1 || box.right > place.right + 1;
+  }).map((it) => it.textContent));"""
 CHARTS_OF_DAYS = """
 const faults = [];
 for (const it of document.querySelectorAll(".days")) {
@@ -93,14 +87,6 @@ return [...document.querySelectorAll("{FIGURES}")].filter((it) => it.dataset.bef
   .map((it) => it.outerHTML.slice(0, 100));"""
 
 
-@pytest.fixture
-def noc(chromium: Browser, keys: Mapping[str, str]) -> Browser:
-    """A browser that is logged in with a key of the role noc."""
-    chromium.size(1280, 900)
-    chromium.log_in(keys["noc"])
-    return chromium
-
-
 def test_figures_charts_and_states_follow_what_is_counted(noc: Browser, scene: Connection) -> None:
     noc.until("the stream is read", lambda: noc.text(".live") == "live")
     noc.until("silent routers", lambda: noc.text("[data-figure='routers.silent']") == "7")
@@ -122,6 +108,11 @@ def test_figures_charts_and_states_follow_what_is_counted(noc: Browser, scene: C
     noc.until(
         "the chart is drawn", lambda: "most" in noc.text("[aria-labelledby='h-packets'] [data-chart-words]")
     )
+    # In each size the legend says it, too.
+    for width, height in SIZES:
+        noc.size(width, height)
+        noc.until("the legends are seen", lambda: noc.script(LEGENDS) == [])
+    noc.size(1280, 900)
     if os.environ.get("RADMETER_LONG"):
         noc.until(
             "octets are shown when a minute was read",
@@ -192,25 +183,46 @@ def _still(browser: Browser) -> list[str]:
 
 
 def test_pictures_of_every_size(noc: Browser, scene: Connection, tmp_path: Path) -> None:
-    kept = Path(os.environ.get("RADMETER_PICTURES", tmp_path))
-    for path, name in (
-        ("/", "noc"),
-        ("/routers/12", "router"),
-    ):
+    scene.execute(USUAL_NAMES.encode())
+    if PICTURES is not None:
+        _count_for_minutes(noc, scene)
+    for path, name in (("/", "noc"), ("/routers/6", "router")):
         for width, height in SIZES:
             noc.size(width, height)
             noc.theme("dark")
+            # The jobs looked, and it was heard, just now.
+            scene.execute(JUST_NOW.encode())
             noc.open(path)
             noc.until("live", lambda: noc.text(".live") == "live")
             scene.execute(GROW)
             scene.execute(COUNT)
+            if path == "/":
+                noc.until("all figures", lambda: noc.text("[data-figure=open_sessions]") == "121")
             assert not noc.is_wider_than_its_window(), (path, width)
-            picture = kept / f"{name}-{width}.png"
-            noc.picture(picture, whole=False)
-            assert picture.stat().st_size > 10_000
             # On a wall text is read from afar; on a phone a finger finds the links.
             size = noc.script("return parseFloat(getComputedStyle(document.documentElement).fontSize)")
             assert size == (27 if width == 3840 else 15), (path, width)
+            _keep_picture(noc, f"{name}-{width}.png", tmp_path)
+
+
+def _count_for_minutes(noc: Browser, scene: Connection) -> None:
+    """Count packets until the charts of a picture have something to show."""
+    until = time.monotonic() + PICTURED_SECONDS
+
+    def over() -> bool:
+        scene.execute(WAVES.encode())
+        return time.monotonic() > until
+
+    noc.until("minutes are counted", over, PICTURED_SECONDS + 30)
+
+
+def _keep_picture(browser: Browser, name: str, place: Path) -> None:
+    """Take a picture of the window. The documents have those whose files are there."""
+    picture = place / name
+    browser.picture(picture, whole=False)
+    assert picture.stat().st_size > 10_000
+    if PICTURES is not None and (PICTURES / name).exists():
+        shutil.copy(picture, PICTURES / name)
 
 
 def test_hostile_names_stay_text(noc: Browser) -> None:
@@ -416,7 +428,7 @@ def test_a_host_sees_its_own_and_nothing_else(
     chromium.size(360, 800)
     assert not chromium.is_wider_than_its_window()
     chromium.size(1280, 900)
-    chromium.picture(Path(os.environ.get("RADMETER_PICTURES", tmp_path)) / "site-1280.png", whole=False)
+    _keep_picture(chromium, "site-1280.png", tmp_path)
     chromium.open("/site/routers/1")
     assert chromium.text("h1") == "ap-001"
     chromium.open("/site/routers/6")

@@ -33,6 +33,7 @@ from radmeter.errors import LockTimeout, StoreUnavailable
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_conversion, revisions, upgrade
 from radmeter.schema import plan as migration_plan
+from radmeter.schema.known_revisions import pending_revisions
 from radmeter.schema.sql_files import sql_files
 
 # How long a change may keep ingest waiting: the wait for a lock, and the longest step under one.
@@ -557,7 +558,7 @@ def test_a_revision_that_does_not_get_its_lock_is_named_once(empty: str) -> None
     with connect(empty) as connection, psycopg.connect(empty) as other:
         upgrade.prepare(connection)
         # They are made before all revisions. Here they are there already.
-        for _, statement in revisions.indexes_ahead(connection, revisions.pending_revisions(connection)):
+        for _, statement in revisions.indexes_ahead(connection, pending_revisions(connection)):
             connection.execute(statement.encode())
         other.execute("LOCK TABLE radacct_open IN SHARE MODE")
         with pytest.raises(

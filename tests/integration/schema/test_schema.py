@@ -13,7 +13,8 @@ from support.servers import Server
 
 from radmeter.errors import StoreError, StoreUnavailable
 from radmeter.schema import upgrade as schema
-from radmeter.schema.revisions import BOOTSTRAP, current_revision, revisions, run_revisions
+from radmeter.schema.known_revisions import current_revision
+from radmeter.schema.revisions import BOOTSTRAP, revisions, run_revisions
 
 
 @pytest.fixture

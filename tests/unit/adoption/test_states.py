@@ -7,7 +7,7 @@ import pytest
 
 from radmeter.adoption import states
 from radmeter.adoption.diagram import diagram
-from radmeter.schema.revisions import MIGRATIONS
+from radmeter.database.revision_constants import MIGRATIONS
 
 ADOPTION_MD = Path(__file__).parents[3] / "docs" / "adoption.md"
 

@@ -13,7 +13,7 @@ SAID: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "router lobby",
         {"heard_at": AT, "interim_seconds": 300},
         "router lobby is silent",
-        "nothing since 2026-03-10 08:00:00 UTC; it sends every 5 min 0 s",
+        "nothing since 2026-03-10 08:00:00 UTC; it sends every 5 min",
     ),
     "site_down": (
         "site Hotel",

@@ -15,4 +15,4 @@ from radmeter.alerts.wording import explained
 def test_times_are_of_the_zone(zone: tzinfo, time: str) -> None:
     heard = {"interim_seconds": 300, "heard_at": "2026-01-31T23:30:00+00:00"}
     alert = {"kind": "router_silent", "detail": heard, "began_at": datetime(2026, 1, 31, 23, 35, tzinfo=UTC)}
-    assert explained(alert, zone) == f"nothing since {time}; it sends every 5 min 0 s"
+    assert explained(alert, zone) == f"nothing since {time}; it sends every 5 min"

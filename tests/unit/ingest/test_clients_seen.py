@@ -1,7 +1,5 @@
 """`radmeter.ingest.clients_seen`: the first record of a router and client within the hour is marked."""
 
-from typing import Any
-
 import pytest
 
 from radmeter.ingest import clients_seen
@@ -9,12 +7,8 @@ from radmeter.ingest.clients_seen import CHANGED_SECONDS, FORGOTTEN_SECONDS, Cli
 
 
 def marked(seen: ClientsSeen, *pairs: tuple[str | None, str | None]) -> list[bool]:
-    records: list[dict[str, Any]] = [
-        {name: value for name, value in (("router_key", key), ("client_ip", client)) if value}
-        for key, client in pairs
-    ]
-    seen.mark(records)
-    return ["new_client" in record for record in records]
+    places = seen.marked([client or "" for _, client in pairs], [key or "" for key, _ in pairs])
+    return [place in places for place in range(len(pairs))]
 
 
 def test_each_router_is_marked_once_for_each_client() -> None:

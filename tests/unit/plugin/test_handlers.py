@@ -120,29 +120,6 @@ def test_all_text_that_radiusd_passes_is_kept(
     assert journaled(radiusd) == [kept]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "plain",
-        "Zoë ☃",
-        'a "quote',
-        '","',
-        '"],["',
-        "\\",
-        "\n",
-        "\x7f",
-        "\u2028",
-        "\0",
-        "\udc80",
-        "a\u00a0b",
-    ],
-)
-def test_text_is_journaled_as_json_writes_it(plugin: ModuleType, text: str) -> None:
-    for pairs in [((text, "x"),), (("x", text),), (("a", text), (text, "b"), (text, text))]:
-        assert plugin._encode(pairs) == json.dumps(pairs, ensure_ascii=False, separators=(",", ":"))
-
-
 def test_instantiate_touches_nothing_on_disk(plugin: ModuleType, tmp_path: Path) -> None:
     assert plugin.instantiate(None) == 0
     assert list(tmp_path.iterdir()) == []
@@ -410,7 +387,7 @@ def test_every_error_is_a_failure_code_and_never_an_exception(
     def broken(pairs: object) -> str:
         raise RuntimeError("with a \0 in it")
 
-    monkeypatch.setattr(plugin, "_encode", broken)
+    monkeypatch.setattr(plugin, "to_text", broken)
     assert plugin.accounting(PAIRS) == INVALID
     assert errors(radiusd) == ["radmeter: packets cannot be kept and are not answered: with a \\u0000 in it"]
 
@@ -491,6 +468,7 @@ def test_radiusd_loads_the_writer_and_neither_the_reader_nor_the_rest_of_radmete
         "radmeter.plugin.journal.headers",
         "radmeter.plugin.journal.kept",
         "radmeter.plugin.journal.locks",
+        "radmeter.plugin.journal.packet_text",
         "radmeter.plugin.journal.record_format",
         "radmeter.plugin.journal.segment_format",
         "radmeter.plugin.journal.segment_writer",

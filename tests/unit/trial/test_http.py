@@ -10,8 +10,11 @@ from pathlib import Path
 
 from support.endpoint import certificate
 
-from radmeter.config import Listen
+from radmeter.config import Listen, Settings
+from radmeter.embedded.server import Database
+from radmeter.interruption import Interruption
 from radmeter.trial.http import Http
+from radmeter.trial.services import Services
 
 PATIENCE = 60.0
 
@@ -64,3 +67,20 @@ def test_one_that_listens_and_says_nothing_yet_and_one_that_has_gone() -> None:
         server = Http(Listen("127.0.0.1", silent.getsockname()[1]), "")
         assert not server.answers()
     assert not server.answers()
+
+
+def test_a_server_of_somebody_else_on_the_port_is_not_ours(tmp_path: Path) -> None:
+    settings = Settings.load({"RADMETER_STATE": str(tmp_path)})
+    with alive() as strangers:
+        services = Services(settings, Database(dsn=""), Interruption(), lambda *_: None)
+        services.http = strangers
+        log = settings.logs / "serve.log"
+        log.parent.mkdir(parents=True)
+        log.write_text(f"radmeter: listening on {strangers.url}\n")
+        assert services._serves()
+        # Ours has said so at an earlier start, and since then only that it cannot.
+        services._serve_log_before = log.stat().st_size
+        assert not services._serves()
+        with log.open("a") as more:
+            more.write(f"error: cannot listen on {strangers.listen}: Address already in use\n")
+        assert not services._serves()

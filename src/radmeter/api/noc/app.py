@@ -15,7 +15,7 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -171,6 +171,13 @@ class Pages:
             *(Route(path, self._write(do), methods=["POST"]) for path, do in _ACTIONS.items()),
             Route("/static/{version}/{name:path}", _static),
         ]
+
+    async def not_found(self, request: Request) -> Response:
+        """Answer a browser that asks for an address without a page."""
+        visit, page = await self._begin(request)
+        answer = problem_page(page, not_found())
+        self.logins.keep_visit(request, answer, visit)
+        return answer
 
     async def caller(self, request: Request) -> Caller | None:
         """Return who looks, for the stream: a page's EventSource sends cookies, and no key."""
@@ -446,6 +453,8 @@ async def _form(request: Request) -> dict[str, str]:
                     raise Problem(413, "too-large", "this form is too large", {"connection": "close"})
     except TimeoutError:
         raise Problem(408, "too-slow", "the form did not come in time", {"connection": "close"}) from None
+    except ClientDisconnect:
+        raise bad_request("the connection was closed") from None
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
     except (UnicodeDecodeError, ValueError):

@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from radmeter.api.access import Access
 from radmeter.api.callers import Caller
+from radmeter.api.noc.cookies import cookie
 from radmeter.api.noc.ended import EndedLogins
 from radmeter.api.pools import Pools
 from radmeter.api.problems import Problem
@@ -82,7 +83,7 @@ class Logins:
 
     async def visit(self, request: Request) -> Visit:
         """Return the browser that asks, and who looks."""
-        given = request.cookies.get(self._name(request, VISIT), "")
+        given = cookie(request, self._name(request, VISIT))
         is_new = not (len(given) == 32 and given.isascii() and given.isalnum())
         number = secrets.token_hex(16) if is_new else given
         caller = self._named_by_proxy(request)
@@ -186,7 +187,7 @@ class Logins:
 
     def choice(self, request: Request, name: str) -> str:
         """Return a choice; empty: none was made."""
-        return request.cookies.get(self._name(request, f"radmeter-{name}"), "")
+        return cookie(request, self._name(request, f"radmeter-{name}"))
 
     def _set(self, request: Request, response: Response, name: str, value: str, seconds: int) -> None:
         response.set_cookie(
@@ -240,7 +241,7 @@ class Logins:
 
     def _cookie(self, request: Request) -> _Login | None:
         """Return what the cookie says, if we have signed it and its time is not over."""
-        text = request.cookies.get(self._name(request, LOGIN), "")
+        text = cookie(request, self._name(request, LOGIN))
         if not text or len(text) > 512:
             return None
         try:

@@ -39,6 +39,7 @@ def environment() -> Environment:
         "number": _number,
         "counted": units.counted,
         "duration": units.duration,
+        "interval": units.interval,
         "ago": _ago,
         "iso": _iso,
         "clock": pass_context(_clock),

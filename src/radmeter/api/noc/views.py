@@ -250,16 +250,19 @@ class Views:
         """Return what is found."""
         text = _text(query)
         if not text:
-            return {"found": {"users": [], "routers": [], "sessions": []}, "rows": []}
+            return {"found": {"users": [], "routers": [], "sessions": []}, "most": finding.MOST}
         late = await self.late()
         async with transaction(self._pools, caller) as connection:
-            routers, _ = await states.routers(connection, late, text=text, mac=normal_mac(text), limit=20)
+            routers, _ = await states.routers(
+                connection, late, text=text, mac=normal_mac(text), limit=finding.MOST
+            )
             return {
+                "most": finding.MOST,
                 "found": {
                     "users": await finding.users(connection, text),
                     "routers": routers,
                     "sessions": await _named(connection, await finding.sessions_of_device(connection, text)),
-                }
+                },
             }
 
     async def quotas(self, caller: Caller, query: Query) -> Row:

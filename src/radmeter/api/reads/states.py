@@ -15,6 +15,7 @@ from radmeter.api.connection import ApiConnection
 from radmeter.api.listing import Row, rows
 from radmeter.api.reads import finding
 from radmeter.routers.lookup import known_as
+from radmeter.units import duration
 
 STATES = ("silent", "late", "discovered", "fresh", "idle")
 LATE = f"""
@@ -281,9 +282,9 @@ async def jobs_fault(connection: ApiConnection) -> str | None:
     found = await rows(connection, TICKED)
     seconds = found[0]["seconds"] if found else None
     if seconds is None:
-        return "the jobs have not looked yet: radmeter jobs run"
+        return "the jobs have not looked yet: `radmeter jobs run`"
     if seconds > MOST_LATE_SECONDS:
-        return f"the jobs have not looked for {seconds / 60:.0f} min: radmeter jobs run"
+        return f"the jobs have not looked for {duration(seconds)}: `radmeter jobs run`"
     return None
 
 

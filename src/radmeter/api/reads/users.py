@@ -11,23 +11,24 @@ from radmeter.api.route import Bytes
 
 # A tenant sees its own users only, so another tenant's is not known.
 KNOWN = """
-SELECT plan.name AS plan, coalesce(plan.quota_type, 'monthly') AS quota_type, plan.quota_bytes AS plan_bytes,
-       coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
-       period.first AS period_start,
-       CASE coalesce(plan.quota_type, 'monthly')
-           WHEN 'daily' THEN period.first + 1
-           WHEN 'weekly' THEN period.first + 7
-           -- A month later there is exactly one beginning of a monthly period: months have 28 to 31 days.
-           WHEN 'monthly' THEN radmeter.period_start(
-               'monthly', plan.anchor_day, subscriber.quota_start, period.first + 31)
-       END AS period_end,
-       subscriber.username IS NOT NULL AS is_subscriber
-FROM (VALUES (%(name)s::text)) AS asked (username)
-LEFT JOIN public.subscribers AS subscriber USING (username)
-LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
-CROSS JOIN LATERAL (
-    SELECT radmeter.period_start(coalesce(plan.quota_type, 'monthly'), plan.anchor_day, subscriber.quota_start,
-        (now() AT TIME ZONE coalesce(plan.timezone, radmeter.setting_value('timezone')))::date) AS first) AS period"""
+SELECT plan, quota_type, plan_bytes, timezone, period_start,
+       radmeter.period_end(quota_type, anchor_day, period_start) AS period_end, is_subscriber
+FROM (
+    SELECT *, radmeter.period_start(quota_type, anchor_day, quota_start, today) AS period_start
+    FROM (
+        SELECT *, (now() AT TIME ZONE timezone)::date AS today
+        FROM (
+            SELECT plan.name AS plan, coalesce(plan.quota_type, 'monthly') AS quota_type,
+                   plan.quota_bytes AS plan_bytes, subscriber.quota_start,
+                   coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
+                   radmeter.anchor_day(plan.quota_type, plan.anchor_day, subscriber.quota_start) AS anchor_day,
+                   subscriber.username IS NOT NULL AS is_subscriber
+            FROM (VALUES (%(name)s::text)) AS asked (username)
+            LEFT JOIN public.subscribers AS subscriber USING (username)
+            LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
+            OFFSET 0) AS asked
+        OFFSET 0) AS dated
+    OFFSET 0) AS period"""
 COUNTED = """
 SELECT period_start, bytes_in, bytes_out, bytes_in::numeric + bytes_out AS bytes_total, last_updated
 FROM public.user_quota_usage WHERE username = %(name)s ORDER BY period_start DESC LIMIT %(most)s"""

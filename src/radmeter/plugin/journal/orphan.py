@@ -13,7 +13,7 @@ from radmeter.plugin.journal.record_format import MOST_RECORDS, unpack
 from radmeter.plugin.journal.segment_format import (
     HEADER_1,
     LONGEST_HEADER,
-    PAIRS_JSON,
+    RECORDS,
     TRAILER_BYTES,
     HeaderError,
     unpack_header,
@@ -113,7 +113,7 @@ def _tail(descriptor: int) -> bytes:
 def _is_misnamed(head: bytes) -> bool:
     """Tell whether a file that says it is of a later release is one of this release with a wrong digit."""
     try:
-        return unpack_header_fields(head)[0].records == PAIRS_JSON
+        return unpack_header_fields(head)[0].records in RECORDS
     except HeaderError:
         return unpack(head, len(HEADER_1)) is not None
 

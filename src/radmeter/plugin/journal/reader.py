@@ -177,7 +177,7 @@ class JournalReader:
                         f"the journal's segment {segment.path} is damaged: {item.what}", item
                     )
                 found.append(item)
-                text += len(item.pairs)
+                text += len(item.text)
                 if len(found) >= limit or text >= BATCH_TEXT:
                     break
         except OSError as error:

@@ -14,8 +14,11 @@ _ANY_FORMAT = re.compile(rb"radmeter log ([1-9]\d{0,8})\n\0")
 _HEADER = struct.Struct("<II")  # bytes of JSON, their CRC-32
 LONGEST_HEADER = 16 << 10
 
-# How the text of a record says what a packet had: a list of [name, value] in JSON.
+# How the text of a record says what a packet had: a list of [name, value] in JSON, or the names first
+# (`packet_text.py`). A reader tells by the text itself which of the two it is.
 PAIRS_JSON = "pairs-json-1"
+NAMES_FIRST = "names-values-1"
+RECORDS = (PAIRS_JSON, NAMES_FIRST)
 
 # The first byte is none of UTF-8, as in the mark of a record. The rest tells it from a record's.
 TRAILER_MARK = b"\xffEND"
@@ -80,7 +83,7 @@ def unpack_header(data: bytes) -> tuple[SegmentHeader, int]:
     if said[0] != HEADER_2:
         raise HeaderError(f"this segment is of a later release: it has format {int(said[1])}", later=True)
     header, end = unpack_header_fields(data)
-    if header.records != PAIRS_JSON:
+    if header.records not in RECORDS:
         said_records = header.records[:40]
         raise HeaderError(f"this segment is of a later release: its records are {said_records!r}", later=True)
     return header, end

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from radmeter.errors import JournalError
 from radmeter.plugin.journal.headers import header_of, open_unnoticed
+from radmeter.plugin.journal.packet_text import to_json
 from radmeter.plugin.journal.record_format import (
     CHECKED_FROM,
     HEAD_BYTES,
@@ -28,15 +29,20 @@ _PROBE_BYTES = 64 << 10  # holds nearly every record
 
 
 class Entry(NamedTuple):
-    """One packet: its number, when it arrived (microseconds since 1970, UTC) and its attributes as JSON.
+    """One packet: its number, when it arrived (microseconds since 1970, UTC) and the text of its attributes.
 
-    `check`: the CRC-32 that is stored with the record.
+    `text`: as `packet_text` writes it. `check`: the CRC-32 that is stored with the record.
     """
 
     seq: int
     received_at_us: int
-    pairs: str
+    text: str
     check: int = 0
+
+    @property
+    def pairs(self) -> str:
+        """The attributes as JSON: a list of [name, value]."""
+        return to_json(self.text)
 
 
 class Loss(NamedTuple):

@@ -14,7 +14,7 @@ from radmeter.plugin.journal.group_commit import GroupCommit
 from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.kept import delete_oldest, is_full, make_room
 from radmeter.plugin.journal.record_format import LONGEST_TEXT
-from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, SegmentHeader
+from radmeter.plugin.journal.segment_format import NAMES_FIRST, HeaderError, SegmentHeader
 from radmeter.plugin.journal.segment_writer import Record, SegmentWriter
 
 # After a failure all appends fail at once for this long, so that not every packet waits for a sick disk.
@@ -77,8 +77,8 @@ class JournalWriter:
         self._unsynced = threading.Event()
         self._syncer: threading.Thread | None = None
 
-    def append(self, received_at_us: int, pairs_json: str) -> int:
-        """Journal one packet and return its sequence number.
+    def append(self, received_at_us: int, packet: str) -> int:
+        """Journal one packet, as `packet_text` writes it, and return its sequence number.
 
         Raises
         ------
@@ -86,14 +86,14 @@ class JournalWriter:
             The packet is not journaled and must not be acknowledged. Later appends try again by themselves. Or the
             packet is longer than any that RADIUS can carry.
         UnicodeEncodeError
-            `pairs_json` is not Unicode text (it has lone surrogates).
+            `packet` is not Unicode text (it has lone surrogates).
         """
         if os.getpid() != self._pid:
             self._start_afresh_in_child()
         # Encode here, so that bad text fails alone and not together with the others in its commit.
-        text = pairs_json.encode()
+        text = packet.encode()
         if len(text) > LONGEST_TEXT:
-            raise JournalError(f"a packet of {len(text)} bytes of JSON is longer than {LONGEST_TEXT}")
+            raise JournalError(f"a packet of {len(text)} bytes of text is longer than {LONGEST_TEXT}")
         return self._group.append((received_at_us, text))
 
     def close(self) -> None:
@@ -237,7 +237,7 @@ class JournalWriter:
             previous_first_seq=previous_first_seq,
             first_seq=first_seq,
             node=self._node,
-            records=PAIRS_JSON,
+            records=NAMES_FIRST,
             made_at_us=time.time_ns() // 1000,
         )
         try:
