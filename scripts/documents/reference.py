@@ -63,14 +63,13 @@ file](../operations.md#the-configuration-file), in this order. `radmeter config`
     for chapter, names in chapters().items():
         rows = [
             [
-                f"`{name}`",
-                f"`{known[name].variable}`",
+                f"`{name}` `{known[name].variable}`",
                 DEFAULTS.get(name) or (f"`{known[name].default}`" if known[name].default else "-"),
                 cell(f"{known[name].meaning[0].upper()}{known[name].meaning[1:]}."),
             ]
             for name in names
         ]
-        text += f"\n## {chapter}\n\n" + table(["in the file", "variable", "default", "meaning"], rows)
+        text += f"\n## {chapter}\n\n" + table(["in the file, and as a variable", "default", "meaning"], rows)
     return text
 
 
@@ -199,10 +198,36 @@ def about_views() -> dict[str, str]:
     }
 
 
-def columns(rows: Iterable[Column]) -> str:
+# What a column of this name means everywhere, where the database says nothing.
+MEANINGS = {
+    "acctinputoctets": "octets from the user",
+    "acctoutputoctets": "octets to the user",
+    "acctsessionid": "the router's id of the session",
+    "acctsessiontime": "seconds",
+    "acctstarttime": "when the session began",
+    "acctstoptime": "when it ended; NULL: it is open",
+    "acctterminatecause": "why it ended, as the router said",
+    "acctuniqueid": "FreeRADIUS's id of the session",
+    "acctupdatetime": "the time of its latest packet",
+    "bytes_in": "octets from the user",
+    "bytes_out": "octets to the user",
+    "bytes_total": "octets in both directions",
+    "callingstationid": "the user's device, mostly its MAC",
+    "framedipaddress": "the address of the user's device",
+    "mac": "of the router",
+    "period_start": "the first day of the period",
+    "router_id": "the number of the router",
+    "router_mac": "of the router",
+    "router_name": "of the router",
+    "usage_date": "a day of the router's time zone",
+    "username": "the user, as the router sent the name",
+}
+
+
+def columns(listed: Iterable[Column]) -> str:
     """Return the page of the tables and views."""
     relations: dict[str, list[Column]] = {}
-    for row in rows:
+    for row in listed:
         relations.setdefault(row.relation, []).append(row)
     views = about_views()
     text = f"""# Tables and views
@@ -221,8 +246,11 @@ the user.
                 text += f"\n### {name}\n\n"
                 if about := ABOUT.get(name) or found[0].about or views.get(name):
                     text += prose(about.removesuffix(".") + ".") + "\n"
-                text += table(
-                    ["column", "type", "meaning"],
-                    [[f"`{each.name}`", each.kind, cell(each.meaning or "")] for each in found],
-                )
+                rows = [
+                    (f"`{each.name}`", each.kind, cell(each.meaning or MEANINGS.get(each.name, "")))
+                    for each in found
+                ]
+                # A table without any meaning has no such column.
+                width = 3 if any(meaning for *_, meaning in rows) else 2
+                text += table(["column", "type", "meaning"][:width], [row[:width] for row in rows])
     return text
