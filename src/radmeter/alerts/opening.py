@@ -95,7 +95,7 @@ WHERE alert.id = ANY (ARRAY(
         WHERE until_at > %(at)s AND created_at <= %(at)s
     )
     SELECT id FROM radmeter.alerts AS open
-    WHERE announced_at IS NULL AND resolved_at IS NULL AND folded_into IS NULL
+    WHERE announced_at IS NULL AND resolved_at IS NULL AND folded_into IS NULL AND acked_at IS NULL
       AND coalesce(hold_until, '-infinity'::timestamptz) <= %(at)s
       AND (webhooks OR mail_to <> '{}')
       AND NOT EXISTS (SELECT FROM mute WHERE radmeter.is_muted(

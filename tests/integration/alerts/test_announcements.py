@@ -60,6 +60,23 @@ def test_of_what_is_muted_nobody_is_told_until_the_time_is_over(network: Network
     assert told(network) == [("firing", "site Camp"), ("firing", "site Hotel")]
 
 
+def test_what_was_acknowledged_while_it_was_muted_is_not_announced_when_the_mute_ends(
+    network: Network, database: str
+) -> None:
+    network.add("lobby", "Hotel", interval=60)
+    network.add("gate", "Camp", interval=60)
+    network.run(200)
+    mute_until(network, 20, site="Hotel")
+    mute_until(network, 20, site="Camp")
+    network.silence("lobby", "gate")
+    network.run(600)
+    rows = radmeter(database, "alerts", "list", "--format", "json").json()
+    (hotel,) = [row["id"] for row in rows if row["subject"] == "site Hotel"]
+    run(database, "alerts", "ack", str(hotel))
+    network.run(800)
+    assert told(network) == [("firing", "site Camp")]
+
+
 def test_what_began_and_ended_while_it_was_muted_is_never_announced(network: Network) -> None:
     network.add("lobby", interval=60)
     network.run(200)

@@ -152,8 +152,15 @@ async def document(
 
     def read() -> bytes:
         try:
+            content = (files.directory / key.file_name).read_bytes()
             files.read(key)
-            return (files.directory / key.file_name).read_bytes()
+            return content
+        except PermissionError:
+            raise Problem(
+                503,
+                "file-unreadable",
+                "the user of this server may not read the directory of issued documents: its owner permits it",
+            ) from None
         except (BadFile, OSError, RadmeterError):
             raise Problem(
                 503,
