@@ -46,7 +46,7 @@ PATHS = (
 
 @pytest.mark.skipif(not LONG, reason="only with RADMETER_LONG=1: it takes minutes")
 def test_pages_of_a_large_network(connection: Connection, database: str, tmp_path: Path) -> None:
-    """Print the table of docs/performance.md, with -s."""
+    """Print the table of docs/measurements.md, with -s."""
     connection.execute(NETWORK.encode())
     connection.execute("VACUUM ANALYZE")
     took: dict[str, list[float]] = {}
