@@ -330,7 +330,8 @@ def test_a_total_ends_at_2_62_and_no_packet_takes_from_it(
     """Beyond it, the total would be taken for another program's, and the next packet would replace it."""
     name = "Framed_IP_Address" if "." in address else "Framed_IPv6_Address"
 
-    def report(octets: int, seconds: int) -> tuple[int, int, int]:
+    def report(octets: int, seconds: int) -> tuple[int, ...]:
+        attributes: dict[str, Any] = {} if seconds % 200 else {name: address}
         with Packets(database) as packets:
             packets.add(
                 "Interim-Update",
@@ -344,14 +345,14 @@ def test_a_total_ends_at_2_62_and_no_packet_takes_from_it(
                 Acct_Input_Gigawords=octets >> 32,
                 Acct_Output_Octets=0,
                 Acct_Output_Gigawords=0,
-                **({} if seconds % 200 else {name: address}),
+                **attributes,
             )
         found = connection.execute(
             """SELECT (SELECT acctinputoctets FROM radacct), (SELECT sum(bytes_in) FROM user_quota_usage),
                       (SELECT sum(bytes_in) FROM router_daily_usage)"""
         ).fetchone()
         assert found is not None
-        return found
+        return tuple(found)
 
     assert report(50_000_000_000, 300) == (50_000_000_000,) * 3
     # Each is less than the one before, so the router has begun again.
