@@ -120,9 +120,9 @@ class HttpServer(Child):
             headers={name.replace("_", "-"): each for name, each in headers.items()},
         )
 
-    def raw(self, data: bytes, seconds: float = 20) -> bytes:
-        """Send bytes, and return all that comes until the server closes the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as opened:
+    def raw(self, data: bytes, seconds: float = 20, *, source: str = "") -> bytes:
+        """Send bytes, also from another address of the loopback. Return all until the server closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), seconds, (source, 0)) as opened:
             with contextlib.suppress(ConnectionError):
                 opened.sendall(data)
             received = b""

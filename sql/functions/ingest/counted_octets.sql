@@ -13,6 +13,7 @@
 -- A packet that is not newer is never taken for a wrap or a restart, since a router's clock that went back would look the
 -- same. If it is as late as the latest one and reports no less, it counts what it reports more than that. If it is older,
 -- it counts only what exceeds the total, and then the next packet is compared with its value.
+-- A total ends at 2^62. Beyond it would be taken for another program's (radmeter.unusable_octets), and replaced.
 CREATE OR REPLACE FUNCTION radmeter.counted_offset(
     p_total bigint, p_offset bigint, p_reported bigint, p_newer boolean, p_current boolean, p_gigawords boolean,
     p_session_time bigint, p_last_session_time bigint, p_router_id bigint) RETURNS bigint
@@ -38,9 +39,9 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE
     WHEN p_reported IS NULL THEN p_total
     WHEN p_total IS NULL THEN p_reported
-    WHEN p_current AND p_reported >= p_total - p_offset THEN p_offset + p_reported
+    WHEN p_current AND p_reported >= p_total - p_offset THEN least(p_offset + p_reported, 4611686018427387904)
     WHEN p_newer THEN
-        radmeter.counted_offset(p_total, p_offset, p_reported, p_newer, p_current, p_gigawords,
-            p_session_time, p_last_session_time, p_router_id) + p_reported
+        least(radmeter.counted_offset(p_total, p_offset, p_reported, p_newer, p_current, p_gigawords,
+                  p_session_time, p_last_session_time, p_router_id) + p_reported, 4611686018427387904)
     ELSE greatest(p_total, p_reported)
 END;

@@ -62,7 +62,9 @@ BEGIN
           AND CASE WHEN session.acctinputoctets IS NULL OR session.acctoutputoctets IS NULL
                         OR radmeter.unusable_octets(session.acctinputoctets, session.acctoutputoctets, false) THEN false
                    ELSE record.input_octets >= session.acctinputoctets - session.input_offset
-                    AND record.output_octets >= session.acctoutputoctets - session.output_offset END
+                    AND record.output_octets >= session.acctoutputoctets - session.output_offset
+                    AND greatest(session.input_offset + record.input_octets,
+                                 session.output_offset + record.output_octets) <= 4611686018427387904 END
           -- What describes the session is absent, or as the session has it.
           AND (session.acctauthentic IS NOT NULL OR record.authentic IS NULL)
           AND (session.connectinfo_start IS NOT NULL OR record.connect_info IS NULL)

@@ -27,8 +27,8 @@ LARGEST_HEAD = 32 << 10
 MOST_HEADERS = 100
 # What the parser is given at once: the count is as exact as this.
 PIECE = 4 << 10
-# Requests behind the one that is answered. A proxy sends none before it has the answer.
-MOST_WAITING = 20
+# Requests behind the one that is answered, and the octets of their bodies. A proxy sends none before it has the answer.
+MOST_WAITING, MOST_OCTETS_WAITING = 20, 64 << 10
 HEAD_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 30
 # As long as for a part of a file (api/outgoing.py), and as much.
@@ -171,9 +171,11 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("too many requests wait")
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of a body. Who reads it limits it."""
+        """Take a piece of a body. Who reads it limits it; of requests that wait, nobody reads it yet."""
         self._octets -= len(body)
         super().on_body(body)
+        if sum(len(cycle.body) for cycle, _ in self.pipeline) > MOST_OCTETS_WAITING:
+            raise ValueError("too much waits")
 
     def on_message_complete(self) -> None:
         """End the request."""

@@ -213,6 +213,23 @@ def test_what_has_no_end_ends_the_connection(serving: Serving, what: str) -> Non
         until("the connection is gone", lambda: served.is_idle, WITHIN)
 
 
+def test_bodies_of_requests_that_wait_take_little_memory(serving: Serving) -> None:
+    """Over TLS what was read at once comes at once, whether reading was paused meanwhile or not."""
+    waiting = (b"POST / HTTP/1.1\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000) * 19
+    with serving() as served, served.opened() as connection:
+        connection.sendall(b"GET /wait HTTP/1.1\r\n\r\n")
+        until("the request is answered", lambda: served.application.begun, WITHIN)
+        (server_side,) = served.server.server_state.connections
+        connection.settimeout(1)
+        # It takes no more, or it has ended the connection.
+        with contextlib.suppress(TimeoutError, ConnectionError, ssl.SSLError):
+            connection.sendall(waiting)
+        assert isinstance(server_side, BoundedProtocol)
+        kept = sum(len(cycle.body) for cycle, _ in server_side.pipeline)
+        assert kept <= protocol.MOST_OCTETS_WAITING + protocol.PIECE
+        served.application.may_end.set()
+
+
 # What comes after an answer, and begins no request.
 STRAY = {
     "nothing": (b"GET / HTTP/1.1\r\n\r\n", b""),

@@ -99,6 +99,53 @@ HEAVY_BODIES = {
     "a field that is encoded again and again": b"key=%" + b"25" * 32_000,
     "a field of signs": b"key=" + b"+" * 64_000,
 }
+# What a program that reads a value as an address, a number or UTF-8 stumbles over.
+ODD = (
+    b"[",
+    b"http://[",
+    b"http://a]b[",
+    b"x]:80",
+    b"\xff",
+    b"\xc3\x28",
+    b"%",
+    b"%ff",
+    b"-1",
+    b"1e9",
+    b'"',
+    b"=;=,",
+    b"\x80:99999",
+)
+ODD_HEADERS = (
+    *(
+        "Host",
+        "Origin",
+        "Referer",
+        "HX-Current-URL",
+        "HX-Request",
+        "Cookie",
+        "Authorization",
+        "Accept",
+        "Accept-Encoding",
+    ),
+    *(
+        "Content-Type",
+        "If-None-Match",
+        "If-Match",
+        "Idempotency-Key",
+        "Last-Event-ID",
+        "Range",
+        "Expect",
+        "Forwarded",
+    ),
+    *(
+        "X-Forwarded-For",
+        "X-Forwarded-User",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "Sec-Fetch-Site",
+        "Accept-Language",
+    ),
+)
 
 
 def status(answer: bytes) -> int:
@@ -384,4 +431,27 @@ def test_a_client_that_hangs_up_within_a_form_is_no_fault_of_the_server(api: Htt
         opened.sendall(head)
     until("it is in the log", lambda: "/login" in api.text(), 20)
     assert "Traceback" not in api.text()
+    assert "a request failed" not in api.text()
+
+
+def test_no_value_of_a_header_is_a_fault_of_the_server(api: HttpServer, keys: Mapping[str, str]) -> None:
+    key = b"Authorization: Bearer " + keys["noc"].encode() + b"\r\n"
+    form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n"
+    requests = (
+        (b"GET /", b"", b""),
+        (b"GET /nothing", b"Accept: text/html\r\n", b""),
+        (b"POST /login", form, b"csrf=00"),
+        (b"GET /api/v1/routers", key, b""),
+        (b"GET /api/v1/stream", b"", b""),
+        (b"POST /api/v1/sessions/1/disconnect", key, b""),
+        (b"GET /metrics", b"", b""),
+    )
+    # An address of its own for each: what comes beyond the rate of strangers is not read.
+    for number, name in enumerate(ODD_HEADERS, 2):
+        for line, more, body in requests:
+            for value in ODD:
+                own = b"" if name == "Host" else b"Host: x\r\n"
+                head = own + name.encode() + b": " + value + b"\r\n" + more + b"Connection: close\r\n\r\n"
+                found = status(api.raw(line + b" HTTP/1.1\r\n" + head + body, source=f"127.0.0.{number}"))
+                assert found not in (429, *range(500, 600)), (line, name, value, api.lines()[-30:])
     assert "a request failed" not in api.text()

@@ -4,6 +4,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from support.commands import Packets
 from support.events import (
     GIB,
     NO_COUNTERS,
@@ -320,3 +321,47 @@ def test_an_anomaly_has_what_the_other_reading_would_have_given(
         ("input", WRAP + 50, 2 * WRAP + 40, WRAP + 90),
         ("output", 6 * GIB + 7, 6 * GIB + 8, None),
     ]
+
+
+@pytest.mark.parametrize("address", ["10.0.0.9", "2001:db8::9"], ids=["plain", "the general way"])
+def test_a_total_ends_at_2_62_and_no_packet_takes_from_it(
+    connection: psycopg.Connection[Any], database: str, address: str
+) -> None:
+    """Beyond it, the total would be taken for another program's, and the next packet would replace it."""
+    name = "Framed_IP_Address" if "." in address else "Framed_IPv6_Address"
+
+    def report(octets: int, seconds: int) -> tuple[int, ...]:
+        attributes: dict[str, Any] = {} if seconds % 200 else {name: address}
+        with Packets(database) as packets:
+            packets.add(
+                "Interim-Update",
+                "s",
+                ago=4000 - seconds,
+                User_Name="u",
+                Calling_Station_Id="aa-00-00-00-00-01",
+                Called_Station_Id="02-00-00-00-00-01",
+                Acct_Session_Time=seconds,
+                Acct_Input_Octets=octets & 0xFFFFFFFF,
+                Acct_Input_Gigawords=octets >> 32,
+                Acct_Output_Octets=0,
+                Acct_Output_Gigawords=0,
+                **attributes,
+            )
+        found = connection.execute(
+            """SELECT (SELECT acctinputoctets FROM radacct), (SELECT sum(bytes_in) FROM user_quota_usage),
+                      (SELECT sum(bytes_in) FROM router_daily_usage)"""
+        ).fetchone()
+        assert found is not None
+        return tuple(found)
+
+    assert report(50_000_000_000, 300) == (50_000_000_000,) * 3
+    # Each is less than the one before, so the router has begun again.
+    connection.execute(
+        "UPDATE radacct SET acctinputoctets = %s, input_offset = %s", (2**62 - 1000, 2**62 - 1000 - 2**52)
+    )
+    top = (2**62,) * 3
+    assert report(2**52 - 1, 400) == top
+    assert report(2**52 - 2, 500) == top
+    assert report(1, 600) == top
+    assert report(2, 700) == top
+    assert report(3, 800) == top

@@ -16,8 +16,16 @@ class Cached:
         self._kept: dict[Hashable, tuple[float, Any]] = {}
         self._reading: dict[Hashable, asyncio.Future[Any]] = {}
 
-    async def get(self, name: Hashable, seconds: float, read: Callable[[], Awaitable[Any]]) -> Any:
-        """Return what was read under a name less than so many seconds ago, or read it."""
+    async def get(
+        self, name: Hashable, seconds: float, read: Callable[[], Awaitable[Any]], *, meanwhile: float = 0
+    ) -> Any:
+        """Return what was read under a name less than so many seconds ago, or read it.
+
+        Parameters
+        ----------
+        meanwhile
+            What was read less than so many seconds ago is returned while it is read again.
+        """
         kept = self._kept.get(name)
         if kept is not None and kept[0] > self._now() - seconds:
             return kept[1]
@@ -26,6 +34,8 @@ class Cached:
             # A task of its own: a viewer who goes away does not take it along.
             under_way = self._reading[name] = asyncio.ensure_future(read())
             under_way.add_done_callback(lambda done: self._done(name, done))
+        if kept is not None and kept[0] > self._now() - meanwhile:
+            return kept[1]
         return await asyncio.shield(under_way)
 
     def _done(self, name: Hashable, done: "asyncio.Future[Any]") -> None:
