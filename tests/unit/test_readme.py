@@ -1,4 +1,4 @@
-"""The README: short, and its figures are those of docs/performance.md."""
+"""The README: short, and its figures are those of docs/measurements.md."""
 
 import re
 from decimal import Decimal
@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PERFORMANCE = (ROOT / "docs" / "performance.md").read_text()
+MEASUREMENTS = (ROOT / "docs" / "measurements.md").read_text()
 INTERIM_SECONDS = 300
 LINES = 105
 
@@ -27,7 +27,7 @@ def test_it_is_read_in_a_minute() -> None:
 
 
 def test_the_rates_are_those_that_were_measured() -> None:
-    sustained = PERFORMANCE.partition("### Sustained rates")[2].partition("| a packet")[0]
+    sustained = MEASUREMENTS.partition("### Sustained rates")[2].partition("| a packet")[0]
     packet = row("radmeter sync=packet", sustained)[1].split()[0]
     interval = row("radmeter sync=interval", sustained)[1].split()[0]
     assert f"counted {packet} packets/s for a minute with `sync = packet`" in README
@@ -35,10 +35,10 @@ def test_the_rates_are_those_that_were_measured() -> None:
 
 
 def test_the_table_of_sizes_follows_from_what_was_measured() -> None:
-    costs = PERFORMANCE.partition("| a packet, with 10,000 open sessions |")[2].partition("### Answers")[0]
+    costs = MEASUREMENTS.partition("| a packet, with 10,000 open sessions |")[2].partition("### Answers")[0]
     cells = row("radmeter sync=packet", costs)
     microseconds, written = Decimal(cells[4].removesuffix(" us")), Decimal(cells[8].replace(",", ""))
-    found = re.search(r"([\d,]+) records waiting in the journal \((\d+) MiB\)", PERFORMANCE)
+    found = re.search(r"([\d,]+) records waiting in the journal \((\d+) MiB\)", MEASUREMENTS)
     assert found
     journal = Decimal(found[2]) * 2**20 / int(found[1].replace(",", ""))
     for sessions in (1_000, 10_000, 100_000, 1_000_000):
