@@ -187,14 +187,9 @@ def _warn_of_proxies(settings: Settings) -> None:
 
 def _warn_of_plain(settings: Settings) -> None:
     """Say that others may listen: a key, or the cookie of a login, is all that who holds it needs."""
-    host = settings.http_listen.host
-    try:
-        is_here = ip_address(host).is_loopback
-    except ValueError:
-        is_here = host == "localhost"
-    if not is_here:
+    if not ip_address(settings.http_listen.host).is_loopback:
         log.warning(
-            "http_listen is %s and there is no certificate: keys and logins can be read on their way; set http_tls_cert "
+            "http_listen is %s without a certificate: keys and logins can be read on their way; set http_tls_cert "
             "and http_tls_key, or let only a proxy reach this address",
             settings.http_listen,
         )

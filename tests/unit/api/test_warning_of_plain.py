@@ -13,11 +13,9 @@ from radmeter.config import Settings
     [
         ("127.0.0.1:8320", False),
         ("[::1]:8320", False),
-        ("localhost:8320", False),
         ("0.0.0.0:8320", True),
         ("[::]:8320", True),
         ("192.0.2.1:8320", True),
-        ("radius.example.net:8320", True),
     ],
 )
 def test_it_warns(caplog: pytest.LogCaptureFixture, listen: str, warned: bool) -> None:
