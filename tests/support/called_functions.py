@@ -3,7 +3,12 @@
 Each statement parses and plans such a function anew. That takes longer than most statements of ours.
 """
 
+from support.processes import until
 from support.servers import Connection
+
+OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
 
 
 def follow(connection: Connection) -> None:
@@ -14,7 +19,9 @@ def follow(connection: Connection) -> None:
 
 
 def calls(connection: Connection) -> dict[str, int]:
-    """Return the functions in SQL that were called, and how often. The sessions that called them must have ended."""
+    """Return the functions in SQL that were called, and how often, when the sessions that called them have ended."""
+    # A session reports what it has counted at its end, which comes after that of its connection.
+    until("all other sessions have ended", lambda: connection.execute(OTHERS).fetchone() == (0,), 60)
     connection.execute("SELECT pg_stat_clear_snapshot()")
     found = connection.execute(
         """SELECT proname, calls FROM pg_stat_user_functions JOIN pg_proc ON pg_proc.oid = funcid

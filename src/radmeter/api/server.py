@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import uvicorn
@@ -102,6 +102,8 @@ def run(settings: Settings, dsn: str, ready: Callable[[str], None]) -> None:
     """
     context = _tls(settings)
     _warn_of_proxies(settings)
+    if context is None:
+        _warn_of_plain(settings)
     check(dsn)
     if is_for_others(settings.journal):
         log.info("the journal %s is for others: radmeter-metrics.timer has its metrics", settings.journal)
@@ -180,6 +182,16 @@ def _warn_of_proxies(settings: Settings) -> None:
             "nobody else log in to this one",
             settings.http_proxy_role,
             settings.http_proxy_role,
+        )
+
+
+def _warn_of_plain(settings: Settings) -> None:
+    """Say that others may listen: a key, or the cookie of a login, is all that who holds it needs."""
+    if not ip_address(settings.http_listen.host).is_loopback:
+        log.warning(
+            "http_listen is %s without a certificate: keys and logins can be read on their way; set http_tls_cert "
+            "and http_tls_key, or let only a proxy reach this address",
+            settings.http_listen,
         )
 
 

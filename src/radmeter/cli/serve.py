@@ -27,8 +27,8 @@ Examples:
 \b
 Exit codes:
   0  ended by Ctrl-C or SIGTERM
-  1  it cannot begin: the address is taken, or the login may not serve
-  2  wrong options or settings
+  1  it cannot begin: the login may not serve, or the schema is too old
+  2  wrong options or settings, or the address is taken
 """,
 )
 @with_settings(
