@@ -163,7 +163,10 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("too many headers")
 
     def on_headers_complete(self) -> None:
-        """End the head."""
+        """End the head. A proxy and we could take another Host, if there are two (RFC 9112, section 3.2)."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise ValueError("not one Host")
         super().on_headers_complete()
         self._part = Part.REST
         self._expect(None)

@@ -190,7 +190,7 @@ NO_END = {
     "fields of a trailer": (b"POST /read" + CHUNKED + b"0\r\n", b"X: 1\r\n"),
     "extension of a chunk": (b"POST /read" + CHUNKED + b"5;x=", b"a"),
     "extensions of chunks": (b"GET /stream" + CHUNKED, b"1;" + b"x" * 200 + b"\r\nz\r\n"),
-    "requests that wait": (b"GET /stream HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"),
+    "requests that wait": (b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 }
 
 
@@ -215,9 +215,9 @@ def test_what_has_no_end_ends_the_connection(serving: Serving, what: str) -> Non
 
 def test_bodies_of_requests_that_wait_take_little_memory(serving: Serving) -> None:
     """Over TLS what was read at once comes at once, whether reading was paused meanwhile or not."""
-    waiting = (b"POST / HTTP/1.1\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000) * 19
+    waiting = (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000) * 19
     with serving() as served, served.opened() as connection:
-        connection.sendall(b"GET /wait HTTP/1.1\r\n\r\n")
+        connection.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         until("the request is answered", lambda: served.application.begun, WITHIN)
         (server_side,) = served.server.server_state.connections
         connection.settimeout(1)
@@ -232,11 +232,14 @@ def test_bodies_of_requests_that_wait_take_little_memory(serving: Serving) -> No
 
 # What comes after an answer, and begins no request.
 STRAY = {
-    "nothing": (b"GET / HTTP/1.1\r\n\r\n", b""),
-    "an empty line": (b"GET / HTTP/1.1\r\n\r\n", b"\r\n"),
-    "a part of a body": (b"GET / HTTP/1.1\r\nContent-Length: 100\r\n\r\n", b"x"),
+    "nothing": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b""),
+    "an empty line": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n"),
+    "a part of a body": (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", b"x"),
     "a part of a chunk": (b"GET /" + CHUNKED, b"1"),
-    "the end of a body, and an empty line": (b"GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\n", b"x\r\n"),
+    "the end of a body, and an empty line": (
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n",
+        b"x\r\n",
+    ),
 }
 
 
@@ -256,7 +259,7 @@ def test_a_stray_octet_keeps_no_connection(serving: Serving) -> None:
 
 def test_a_second_head_comes_in_time(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as served, served.opened() as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         answer(connection)
         monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
         connection.sendall(b"GET")
@@ -266,7 +269,7 @@ def test_a_second_head_comes_in_time(serving: Serving, monkeypatch: pytest.Monke
 def test_a_head_behind_a_long_answer_has_time(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client waits for the answer, too. Nothing is sent within it."""
     with serving() as served, served.opened() as connection:
-        connection.sendall(b"GET /wait HTTP/1.1\r\n\r\n")
+        connection.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         until("an answer is made", lambda: served.application.under_way, WITHIN)
         monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
         connection.sendall(b"GET")
@@ -274,7 +277,7 @@ def test_a_head_behind_a_long_answer_has_time(serving: Serving, monkeypatch: pyt
         served.application.may_end.set()
         assert answer(connection).count(b"HTTP/1.1 ") == 1
         monkeypatch.setattr(protocol, "HEAD_SECONDS", 10 * WITHIN)
-        connection.sendall(b" / HTTP/1.1\r\n\r\n")
+        connection.sendall(b" / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer(connection).startswith(b"HTTP/1.1 200 ")
 
 
@@ -296,7 +299,7 @@ def test_a_handshake_that_does_not_end_counts_for_its_address(serving: Serving) 
 
         def is_served() -> bool:
             with contextlib.suppress(OSError), served.opened() as connection:
-                connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 return connection.recv(12) == b"HTTP/1.1 200"
             return False
 
@@ -313,9 +316,9 @@ def test_a_handshake_comes_in_time(serving: Serving) -> None:
 
 # A client that takes nothing of a large answer.
 NOTHING_TAKEN = {
-    "kept open": b"GET /large HTTP/1.1\r\n\r\n",
-    "closed": b"GET /large HTTP/1.1\r\nConnection: close\r\n\r\n",
-    "another one waits": b"GET /large HTTP/1.1\r\n\r\nGET /large HTTP/1.1\r\n\r\n",
+    "kept open": b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
+    "closed": b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "another one waits": b"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /large HTTP/1.1\r\nHost: x\r\n\r\n",
 }
 
 
@@ -336,7 +339,7 @@ def test_who_takes_enough_gets_all(serving: Serving) -> None:
             assert wire is not None
             return wire.get_write_buffer_size()
 
-        connection.sendall(b"GET /large HTTP/1.1\r\n\r\n")
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         taken = 0
         until("an answer is on its way", left, WITHIN)
         before = left()
@@ -353,7 +356,7 @@ def test_who_answers_is_told_that_the_client_is_gone(serving: Serving) -> None:
     """Also if another request waits behind the answer."""
     with serving() as served:
         with served.opened() as connection:
-            connection.sendall(b"GET /stream HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+            connection.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert connection.recv(12) == b"HTTP/1.1 200"
             assert served.application.under_way == 1
             raw = served.trusted is None
@@ -378,8 +381,8 @@ def test_another_protocol_is_not_begun(serving: Serving) -> None:
     """What comes behind the request is of that protocol, and no second request."""
     for name in (b"h2c", b"websocket"):
         with serving() as served, served.opened() as connection:
-            head = b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: " + name + b"\r\n\r\n"
-            connection.sendall(head + b"GET /hidden HTTP/1.1\r\n\r\n" * 1000)
+            head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: " + name + b"\r\n\r\n"
+            connection.sendall(head + b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
             said = rest(connection)
             assert said.startswith(b"HTTP/1.1 200 ")
             assert said.count(b"HTTP/1.1 ") == 1
@@ -389,7 +392,7 @@ def test_what_is_no_request_gets_no_answer_within_another(serving: Serving) -> N
     with serving() as served:
         for path, comes in ((b"/stream", b"NO REQUEST\r\n"), (b"/stream", b"GET / HTTP/9.9\r\n\r\n")):
             with served.opened() as connection:
-                connection.sendall(b"GET " + path + b" HTTP/1.1\r\n\r\n")
+                connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
                 begun = connection.recv(12)
                 connection.sendall(comes)
                 assert (begun + rest(connection)).count(b"HTTP/1.1 ") == 1

@@ -36,6 +36,8 @@ NO_REQUESTS = {
     "length": b"POST /api/v1/users/a/top-ups HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
     "twice": b"GET /api/v1/routers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\n"
     b"Authorization: Bearer b\r\nConnection: close\r\n\r\n",
+    "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
     "lengths": b"POST /api/v1/users/a/top-ups HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
     b"Content-Length: 6\r\n\r\n12345",
     "coding": b"POST /api/v1/users/a/top-ups HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
