@@ -74,9 +74,13 @@ WHERE alert.kind = 'router_silent' AND alert.resolved_at IS NULL AND alert.annou
 OPEN_SITES = """
 SELECT id, rule, site FROM radmeter.alerts
 WHERE kind = 'site_down' AND resolved_at IS NULL AND site = ANY (%(sites)s)"""
-# A router that is silent again, within the time after which it would have been well.
+# A router that is silent again, within the time after which it would have been well. If nobody was told of the silence
+# before, the alert is of this one alone.
 SILENT_AGAIN = """
 UPDATE radmeter.alerts AS alert SET
+    began_at = CASE WHEN alert.announced_at IS NULL THEN coalesce(new.heard_at::timestamptz, alert.began_at)
+                    ELSE alert.began_at END,
+    fired_at = CASE WHEN alert.announced_at IS NULL THEN %(at)s ELSE alert.fired_at END,
     detail = alert.detail || jsonb_build_object('heard_at', new.heard_at),
     hold_for = CASE WHEN alert.announced_at IS NULL AND alert.folded_into IS NULL THEN 'site' END,
     hold_until = CASE WHEN alert.announced_at IS NULL AND alert.folded_into IS NULL THEN new.hold_until END
@@ -232,7 +236,7 @@ def hold(connection: Connection, sites: dict[str, datetime | None]) -> None:
 
 
 def silent_again(
-    connection: Connection, routers: Sequence[tuple[int, datetime | None, datetime | None]]
+    connection: Connection, routers: Sequence[tuple[int, datetime | None, datetime | None]], at: datetime
 ) -> None:
     """Say in the alerts of routers when they were heard last, and until when each waits for its site."""
     if routers:
@@ -240,6 +244,7 @@ def silent_again(
             connection.execute(
                 SILENT_AGAIN.encode(),
                 {
+                    "at": at,
                     "router_id": [each[0] for each in routers],
                     "heard_at": [each[1] and each[1].isoformat() for each in routers],
                     "hold_until": [each[2] for each in routers],

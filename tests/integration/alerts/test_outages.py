@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from support.network import Network, Told
+from support.network import BEGIN, Network, Told
 
 from radmeter.alerts.rules import DEFAULTS, SILENT, SITE, Rule, Rules
 
@@ -250,3 +250,10 @@ def test_a_router_that_is_silent_again_before_it_is_well_is_announced_after_thre
     (firing,) = back.told()[2:]
     assert (firing.what, firing.subject) == ("firing", "ap-1")
     assert last_heard + 30 <= firing.at <= last_heard + 33
+    # It is an alert of this silence, and not of the one that was its site's.
+    (alert,) = back.connection.execute(
+        "SELECT began_at, fired_at FROM radmeter.alerts WHERE resolved_at IS NULL"
+    )
+    began, fired = ((at - BEGIN).total_seconds() for at in alert)
+    assert began == last_heard
+    assert last_heard + 30 <= fired <= firing.at
