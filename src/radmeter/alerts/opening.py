@@ -16,6 +16,8 @@ from radmeter.database.connection import Connection, explained_errors
 MOST_ANNOUNCED = 2_000
 # Lines of one mail; the others are counted.
 MOST_LINES = 200
+# Routers that the alert of a site names; the others are counted.
+MOST_NAMES = 5
 
 OPEN = """
 INSERT INTO radmeter.alerts (rule, kind, severity, router_id, site, username, began_at, fired_at, detail, webhooks,
@@ -50,11 +52,15 @@ FROM radmeter.alerts AS site
 WHERE site.kind = 'site_down' AND site.resolved_at IS NULL AND site.site = ANY (%(sites)s)
   AND alert.kind = 'router_silent' AND alert.resolved_at IS NULL AND alert.router_id IS NOT NULL
   AND alert.site = site.site AND alert.folded_into IS NULL"""
+# With the names of the first few: a message about a site says of which routers, and stays short with a thousand.
 COUNT_FOLDED = """
-UPDATE radmeter.alerts AS site SET detail = site.detail || jsonb_build_object('routers', parts.count)
-FROM (SELECT folded_into, count(*) FROM radmeter.alerts WHERE folded_into = ANY (
+UPDATE radmeter.alerts AS site
+SET detail = site.detail || jsonb_build_object('routers', parts.count, 'router_names', parts.names)
+FROM (SELECT alert.folded_into, count(*), (array_agg(router.name ORDER BY router.name))[1:%(most)s] AS names
+      FROM radmeter.alerts AS alert JOIN public.routers AS router ON router.id = alert.router_id
+      WHERE alert.folded_into = ANY (
           SELECT id FROM radmeter.alerts WHERE kind = 'site_down' AND resolved_at IS NULL AND site = ANY (%(sites)s))
-      GROUP BY folded_into) AS parts
+      GROUP BY alert.folded_into) AS parts
 WHERE site.id = parts.folded_into AND site.announced_at IS NULL"""
 # Each router that is still silent has its own interims again before it is announced alone.
 UNFOLD = """
@@ -218,7 +224,7 @@ def fold(connection: Connection, sites: Sequence[str]) -> None:
     if sites:
         with explained_errors("radmeter_owner"):
             connection.execute(FOLD.encode(), {"sites": list(sites)})
-            connection.execute(COUNT_FOLDED.encode(), {"sites": list(sites)})
+            connection.execute(COUNT_FOLDED.encode(), {"sites": list(sites), "most": MOST_NAMES})
 
 
 def unfold(connection: Connection, ids: Sequence[int], at: datetime) -> None:

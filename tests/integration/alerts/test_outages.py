@@ -63,7 +63,12 @@ def test_a_site_of_which_all_routers_are_silent_is_one_alert(network: Network) -
     folded = network.connection.execute(
         "SELECT folded, detail FROM radmeter.alert_list WHERE site = 'Hotel' AND folded > 0"
     )
-    assert folded.fetchall() == [(6, {"routers": 6})]
+    assert folded.fetchall() == [(6, {"routers": 6, "router_names": [f"ap-{number}" for number in range(5)]})]
+    # The message has the names, too.
+    (sent,) = network.connection.execute(
+        "SELECT data -> 'detail' ->> 'router_names' FROM radmeter.webhook_delivery"
+    )
+    assert sent == ('["ap-0", "ap-1", "ap-2", "ap-3", "ap-4"]',)
 
 
 def test_routers_of_a_site_that_do_not_come_back_with_it_are_announced_alone(network: Network) -> None:
