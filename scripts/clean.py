@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import subprocess
@@ -28,6 +29,8 @@ LOCKS = (
     "journal/reader.lock",
 )
 MARKS = ("made-by-setup", "made-by-setup.unfinished")
+# Issued documents and the key that signs them. Nobody has them but the one who issued them.
+DOCUMENTS = ("billing", "billing.key")
 # Where the .deb package of radmeter has its files. Its services run as the same user.
 INSTALLED = ("/opt/radmeter", "/etc/radmeter", "/var/lib/radmeter")
 FAILED, MISUSED, REFUSED = 1, 2, 130
@@ -342,7 +345,13 @@ def emptied(directory: Path, ours: set[Path], stays: list[str], *, whole: bool) 
     if not directory.is_dir():
         return
     others = sorted(set(directory.iterdir()) - ours)
-    stays += [f"{path}: it is not the try-out's" for path in others]
+    documents = [directory / name for name in DOCUMENTS if directory / name in others]
+    stays += [f"{path}: it is not the try-out's" for path in others if path not in documents]
+    if documents:
+        stays.append(
+            f"{', '.join(map(str, documents))}: issued documents and their key. A database that the next try-out makes "
+            f"cannot go on with them. Move them away before: {shlex.join(['mv', *map(str, documents), 'DIRECTORY'])}"
+        )
     if whole and not others and not any(path.is_symlink() for path in ours):
         need_root(directory.stat().st_uid, directory)
         yield Task(f"{directory}, which is empty then", partial(remove_empty, directory))

@@ -202,6 +202,27 @@ def test_the_environment_keeps_its_mark_to_the_end(tmp_path: Path, monkeypatch: 
     assert order == [other, tmp_path]
 
 
+def test_issued_documents_and_their_key_stay_and_the_next_try_out_says_how_to_move_them(
+    checkout: Checkout,
+) -> None:
+    checkout.state.mkdir()
+    noted(checkout, "radmeter.env")
+    documents, key = checkout.state / "billing", checkout.state / "billing.key"
+    documents.mkdir()
+    key.touch()
+    (documents / "database.json").write_text('{"database": "0f0e0d0c-1111", "places": ["1/2"]}')
+    code, said = checkout.clean("--yes")
+    assert code == 0
+    assert f"  {documents}, {key}: issued documents and their key." in said
+    assert f"Move them away before: mv {documents} {key} DIRECTORY\n" in said
+    assert sorted(path.name for path in checkout.state.iterdir()) == ["billing", "billing.key"]
+    code, said = checkout.up(*BUSY)
+    assert code == 0, said
+    flat = " ".join(said.split())
+    assert f"warning: {documents} has the documents of another database." in flat
+    assert f"mv {documents} {documents}-0f0e0d0c && mv {key} {checkout.state}/billing-0f0e0d0c.key" in flat
+
+
 def test_links_and_the_environment_of_somebody_else_stay(checkout: Checkout) -> None:
     elsewhere = checkout.home / "elsewhere"
     (elsewhere / "journal").mkdir(parents=True)

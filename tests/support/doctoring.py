@@ -35,6 +35,7 @@ PROGRAMS = (
     "ping",
     "pip",
     "ls",
+    "mv",
     "uptime",
     "rm",
     "echo",

@@ -68,6 +68,7 @@ def compose(
     texts = [text for line in lines for text in _texts(line)]
     if more:
         texts.append(f"And {more} more: radmeter alerts list")
+    texts += _commands(lines)
     message.set_content("\n".join(texts) + "\n")
     return message
 
@@ -80,6 +81,17 @@ def _subject(lines: Sequence[Line], more: int) -> str:
     state = first.alert["severity"] if first.type == "firing" else "resolved"
     text = f"[radmeter] {state}: {headline(first.alert)}" + (f" (and {others} more)" if others else "")
     return one_line(text)[:LONGEST_SUBJECT]
+
+
+def _commands(lines: Sequence[Line]) -> list[str]:
+    """Return what to type: with the number of the alert if there is one only."""
+    if not lines:
+        return []
+    firing = any(line.type == "firing" for line in lines)
+    numbers = {line.alert["id"] for line in lines}
+    number = numbers.pop() if len(numbers) == 1 else "NUMBER"
+    told = [f"More of it: radmeter alerts show {number}"]
+    return [*told, f"Somebody is on it: radmeter alerts ack {number}"] if firing else told
 
 
 def _texts(line: Line) -> list[str]:

@@ -16,6 +16,8 @@ from radmeter.database.connection import Connection, explained_errors
 MOST_ANNOUNCED = 2_000
 # Lines of one mail; the others are counted.
 MOST_LINES = 200
+# Routers that the alert of a site names; the others are counted.
+MOST_NAMES = 5
 
 OPEN = """
 INSERT INTO radmeter.alerts (rule, kind, severity, router_id, site, username, began_at, fired_at, detail, webhooks,
@@ -50,11 +52,15 @@ FROM radmeter.alerts AS site
 WHERE site.kind = 'site_down' AND site.resolved_at IS NULL AND site.site = ANY (%(sites)s)
   AND alert.kind = 'router_silent' AND alert.resolved_at IS NULL AND alert.router_id IS NOT NULL
   AND alert.site = site.site AND alert.folded_into IS NULL"""
+# With the names of the first few: a message about a site says of which routers, and stays short with a thousand.
 COUNT_FOLDED = """
-UPDATE radmeter.alerts AS site SET detail = site.detail || jsonb_build_object('routers', parts.count)
-FROM (SELECT folded_into, count(*) FROM radmeter.alerts WHERE folded_into = ANY (
+UPDATE radmeter.alerts AS site
+SET detail = site.detail || jsonb_build_object('routers', parts.count, 'router_names', parts.names)
+FROM (SELECT alert.folded_into, count(*), (array_agg(router.name ORDER BY router.name))[1:%(most)s] AS names
+      FROM radmeter.alerts AS alert JOIN public.routers AS router ON router.id = alert.router_id
+      WHERE alert.folded_into = ANY (
           SELECT id FROM radmeter.alerts WHERE kind = 'site_down' AND resolved_at IS NULL AND site = ANY (%(sites)s))
-      GROUP BY folded_into) AS parts
+      GROUP BY alert.folded_into) AS parts
 WHERE site.id = parts.folded_into AND site.announced_at IS NULL"""
 # Each router that is still silent has its own interims again before it is announced alone.
 UNFOLD = """
@@ -74,9 +80,13 @@ WHERE alert.kind = 'router_silent' AND alert.resolved_at IS NULL AND alert.annou
 OPEN_SITES = """
 SELECT id, rule, site FROM radmeter.alerts
 WHERE kind = 'site_down' AND resolved_at IS NULL AND site = ANY (%(sites)s)"""
-# A router that is silent again, within the time after which it would have been well.
+# A router that is silent again, within the time after which it would have been well. If nobody was told of the silence
+# before, the alert is of this one alone.
 SILENT_AGAIN = """
 UPDATE radmeter.alerts AS alert SET
+    began_at = CASE WHEN alert.announced_at IS NULL THEN coalesce(new.heard_at::timestamptz, alert.began_at)
+                    ELSE alert.began_at END,
+    fired_at = CASE WHEN alert.announced_at IS NULL THEN %(at)s ELSE alert.fired_at END,
     detail = alert.detail || jsonb_build_object('heard_at', new.heard_at),
     hold_for = CASE WHEN alert.announced_at IS NULL AND alert.folded_into IS NULL THEN 'site' END,
     hold_until = CASE WHEN alert.announced_at IS NULL AND alert.folded_into IS NULL THEN new.hold_until END
@@ -214,7 +224,7 @@ def fold(connection: Connection, sites: Sequence[str]) -> None:
     if sites:
         with explained_errors("radmeter_owner"):
             connection.execute(FOLD.encode(), {"sites": list(sites)})
-            connection.execute(COUNT_FOLDED.encode(), {"sites": list(sites)})
+            connection.execute(COUNT_FOLDED.encode(), {"sites": list(sites), "most": MOST_NAMES})
 
 
 def unfold(connection: Connection, ids: Sequence[int], at: datetime) -> None:
@@ -232,7 +242,7 @@ def hold(connection: Connection, sites: dict[str, datetime | None]) -> None:
 
 
 def silent_again(
-    connection: Connection, routers: Sequence[tuple[int, datetime | None, datetime | None]]
+    connection: Connection, routers: Sequence[tuple[int, datetime | None, datetime | None]], at: datetime
 ) -> None:
     """Say in the alerts of routers when they were heard last, and until when each waits for its site."""
     if routers:
@@ -240,6 +250,7 @@ def silent_again(
             connection.execute(
                 SILENT_AGAIN.encode(),
                 {
+                    "at": at,
                     "router_id": [each[0] for each in routers],
                     "heard_at": [each[1] and each[1].isoformat() for each in routers],
                     "hold_until": [each[2] for each in routers],

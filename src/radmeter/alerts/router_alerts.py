@@ -83,7 +83,7 @@ def look_at_routers(look: Look, review_after: int | None) -> Seen:
     opening.open_alerts(look.connection, news, look.at)
     returned = [judged[each][0] for each in sorted(again)]
     opening.silent_again(
-        look.connection, [(each.router_id, each.heard_at, held_until(each)) for each in returned]
+        look.connection, [(each.router_id, each.heard_at, held_until(each)) for each in returned], look.at
     )
     site_alerts.went_down(look, decisions, found, down)
     moved = {

@@ -27,7 +27,8 @@ def explained(alert: dict[str, Any], zone: tzinfo = UTC) -> str:
     if alert["kind"] == "router_silent" and "interim_seconds" in detail:
         return f"nothing since {_time(detail['heard_at'], zone)}; it sends every {interval(detail['interim_seconds'])}"
     if alert["kind"] == "site_down" and "routers" in detail:
-        return f"{counted(detail['routers'], 'router')}, down since {_time(alert['began_at'], zone)}"
+        routers = counted(detail["routers"], "router") + _named(detail)
+        return f"{routers}, down since {_time(alert['began_at'], zone)}"
     if alert["kind"] == "traffic_spike" and detail.get("usual_octets") is not None:
         octets, usual = human_bytes(detail["octets"]), human_bytes(detail["usual_octets"])
         return f"{octets} in the hour of {_time(detail['hour'], zone)}; usual are {usual}"
@@ -47,6 +48,13 @@ def _what(alert: dict[str, Any]) -> str:
 
 def _is_over(alert: dict[str, Any]) -> bool:
     return alert["kind"] == "quota" and (alert["detail"] or {}).get("percent") == 100
+
+
+def _named(detail: dict[str, Any]) -> str:
+    """Return the routers that the alert of a site names; empty: none, as in one of an older release."""
+    names = [printable(str(each)) for each in detail.get("router_names") or ()]
+    more = detail["routers"] - len(names)
+    return f" ({', '.join(names)}{f' and {more} more' if more > 0 else ''})" if names else ""
 
 
 def _time(at: datetime | str, zone: tzinfo) -> str:

@@ -6,6 +6,7 @@ one of now last.
 """
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +53,23 @@ def refuse_other_database(here: Origin, directory: Path) -> None:
             f"{directory} has the documents of another database ({found['database']}; this one is {here.id}). "
             f"Nothing was done: {OWN}"
         )
+
+
+def other_database(connection: Connection, directory: Path) -> str | None:
+    """Return the identity of the database whose documents a directory has; None if it is this one's, or nobody's."""
+    found = _read(directory)
+    if found is None:
+        return None
+    ((here,),) = connection.execute("SELECT radmeter.database_id()::text").fetchall()
+    return None if found["database"] == here else found["database"]
+
+
+def moving(directory: Path, key_file: Path, other: str) -> str:
+    """Return the command that keeps documents of another database, and their key, under names of their own."""
+    return " && ".join(
+        shlex.join(["mv", str(path), str(path.with_name(f"{path.stem}-{other[:8]}{path.suffix}"))])
+        for path in (directory, key_file)
+    )
 
 
 def has_moved(here: Origin, directory: Path) -> bool:

@@ -482,7 +482,10 @@ def _print_table(
     numbers, moments = set(), set()
     for each, name in enumerate(columns):
         kinds = [row[each] for row in values]
-        if _is_size(name) or any(isinstance(value, int | float | Decimal | Figure) for value in kinds):
+        if _is_size(name) or any(
+            isinstance(value, int | float | Decimal | Figure) and not isinstance(value, bool)
+            for value in kinds
+        ):
             numbers.add(each)
         elif any(isinstance(value, datetime.date) for value in kinds):
             moments.add(each)
@@ -529,6 +532,8 @@ def cell(name: str, value: Any) -> str:
         return human_bytes(value)
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, datetime.datetime):
         return times.to_the_second(value) if _given(WIDE) else times.shown(value)
     return printable(_words(value))

@@ -2,7 +2,7 @@
 
 import os
 
-from radmeter.billing import content
+from radmeter.billing import content, origin
 from radmeter.billing.due import due
 from radmeter.billing.issued_files import IssuedFiles
 from radmeter.doctor.context import Context
@@ -39,6 +39,14 @@ def _directory(context: Context) -> list[Finding]:
     here = content.keys(context.database).keys()
     files = IssuedFiles(context.settings.billing_directory, context.settings.billing_key_file)
     there = files.keys()
+    if other := origin.other_database(context.database, files.directory):
+        return [
+            tell.red(
+                f"{files.directory} has the documents of another database ({other}): nothing is closed or issued",
+                origin.moving(files.directory, files.key_file, other),
+                note="Only if that database is gone: this keeps its documents. If it is not, connect to it.",
+            )
+        ]
     reconcile = context.remedy.radmeter("billing reconcile")
     if unknown := sorted(there - here):
         return [

@@ -86,6 +86,12 @@ def check(context: Context) -> Findings:
             note="None was judged. Name the directory: radmeter doctor --raddb.",
         )
         return
+    if context.raddb is None and (writer := installed.unjudged_writer(context.settings.journal)):
+        yield tell.unknown(
+            f"{writer} writes the journal {context.settings.journal}, and which configuration it has is not known",
+            note="None was judged. Run radmeter doctor as its user, or name the directory: radmeter doctor --raddb.",
+        )
+        return
     raddb, known, how = installed.raddb(context.raddb, context.settings.journal)
     if raddb is None:
         if installed.program() is None:

@@ -14,6 +14,8 @@ from radmeter.freeradius.open_journal import open_journal, same
 from radmeter.freeradius.owner import Owner, is_roots, named, owner_of
 from radmeter.freeradius.raddb import read
 from radmeter.freeradius.server_user import named_by_root, server_users, unprivileged
+from radmeter.ingest.holders import holder
+from radmeter.plugin.journal.locks import WRITER
 
 PROGRAMS = ("freeradius", "radiusd")  # the name on Debian, and on all others
 # Not on the PATH of an ordinary user on Debian.
@@ -178,6 +180,19 @@ def undecided(journal: Path) -> list[str]:
         there = _usual_places()
         names = {place.resolve(): str(place) for place in there}
     return list(names.values()) if len(names) > 1 else []
+
+
+def unjudged_writer(journal: Path) -> str | None:
+    """Return who has `journal` open for writing if it is none of `running`; None if nobody has, or it is one of them.
+
+    It is a radiusd of a user whom root does not trust, as that of a try-out, or one in a container. Its configuration
+    is not that of the usual places.
+    """
+    try:
+        writer = holder(journal, WRITER)
+    except OSError:
+        return None
+    return None if writer in {None, *(f"process {each.pid}" for each in running())} else writer
 
 
 def raddb(given: Path | None, journal: Path) -> tuple[Path | None, dict[str, str] | None, str]:

@@ -10,7 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from radmeter import output
+from radmeter.billing import origin
 from radmeter.config import Settings
+from radmeter.database.connection import connect
 from radmeter.database.dsn import redacted
 from radmeter.embedded.changes import of_state
 from radmeter.embedded.server import Database, open_database
@@ -78,6 +80,7 @@ def _run(
             settings = services.settings
         _write_environment(settings, database, services.logins, services.http)
         _introduce(settings, database, services, display.say)
+        _warn_of_documents(settings, database, display.say)
         counters = Counted(database.dsn, settings.journal)
         stack.callback(counters.close)
         trial = TrialRun(services, counters, display, interruption)
@@ -174,3 +177,19 @@ def _introduce(
         f"  logs               {settings.logs}",
         f"  for other clients  {_environment_file(settings)}",
     )
+
+
+def _warn_of_documents(settings: Settings, database: Database, say: Callable[..., None]) -> None:
+    """Say if the documents here are another database's, as after `--clean`, which never removes documents."""
+    directory = settings.billing_directory
+    try:
+        with connect(database.dsn) as connection:
+            other = origin.other_database(connection, directory)
+    except RadmeterError as error:
+        say(f"warning: {error}")
+        return
+    if other:
+        say(
+            f"warning: {directory} has the documents of another database. Nothing can be issued here. Keep them by: "
+            + origin.moving(directory, settings.billing_key_file, other)
+        )

@@ -68,6 +68,11 @@ def test_a_mail_says_what_is_wrong_and_another_one_that_it_is_over(network: Netw
     body = first.message.get_content().replace("\r\n", "\n")
     assert body.startswith("WARNING: router lobby is silent\n  nothing since 2026-03-10 08:")
     assert "it sends every 1 min" in body
+    (alert,) = network.connection.execute("SELECT id FROM radmeter.alerts").fetchone() or (None,)
+    assert f"radmeter alerts show {alert}\n" in body
+    assert f"radmeter alerts ack {alert}\n" in body
+    over = second.message.get_content().replace("\r\n", "\n")
+    assert (f"radmeter alerts show {alert}\n" in over, "alerts ack" in over) == (True, False)
     assert second.message["Subject"] == "[radmeter] resolved: router lobby is silent"
     assert second.message["Message-ID"] != first.message["Message-ID"]
     assert states(network.connection) == [("done", 1, None), ("done", 1, None)]

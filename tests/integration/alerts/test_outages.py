@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from support.network import Network, Told
+from support.network import BEGIN, Network, Told
 
 from radmeter.alerts.rules import DEFAULTS, SILENT, SITE, Rule, Rules
 
@@ -63,7 +63,12 @@ def test_a_site_of_which_all_routers_are_silent_is_one_alert(network: Network) -
     folded = network.connection.execute(
         "SELECT folded, detail FROM radmeter.alert_list WHERE site = 'Hotel' AND folded > 0"
     )
-    assert folded.fetchall() == [(6, {"routers": 6})]
+    assert folded.fetchall() == [(6, {"routers": 6, "router_names": [f"ap-{number}" for number in range(5)]})]
+    # The message has the names, too.
+    (sent,) = network.connection.execute(
+        "SELECT data -> 'detail' ->> 'router_names' FROM radmeter.webhook_delivery"
+    )
+    assert sent == ('["ap-0", "ap-1", "ap-2", "ap-3", "ap-4"]',)
 
 
 def test_routers_of_a_site_that_do_not_come_back_with_it_are_announced_alone(network: Network) -> None:
@@ -250,3 +255,10 @@ def test_a_router_that_is_silent_again_before_it_is_well_is_announced_after_thre
     (firing,) = back.told()[2:]
     assert (firing.what, firing.subject) == ("firing", "ap-1")
     assert last_heard + 30 <= firing.at <= last_heard + 33
+    # It is an alert of this silence, and not of the one that was its site's.
+    (alert,) = back.connection.execute(
+        "SELECT began_at, fired_at FROM radmeter.alerts WHERE resolved_at IS NULL"
+    )
+    began, fired = ((at - BEGIN).total_seconds() for at in alert)
+    assert began == last_heard
+    assert last_heard + 30 <= fired <= firing.at

@@ -9,7 +9,7 @@ import pytest
 from support.billing_clock import set_clock
 from support.books import FORMER, GB, LATEST, OLDEST, Books, day
 from support.commands import radmeter
-from support.doctoring import Line, faults
+from support.doctoring import Line, faults, paste
 
 
 @pytest.fixture
@@ -95,6 +95,27 @@ def test_a_directory_that_does_not_agree_with_the_database(
     (line, *_) = found()
     assert (line.level, line.remedy) == ("red", "radmeter billing reconcile")
     assert "the database lacks 1 document" in line.said
+
+
+def test_documents_of_another_database_are_moved_away(books: Books, found: Callable[[], list[Line]]) -> None:
+    """As after `./scripts/run --clean`: the documents stay, and the database is a new one."""
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    books.used("lobby", day(OLDEST, 3), GB)
+    books.closed(OLDEST)
+    ((other,),) = books.connection.execute("SELECT radmeter.database_id()::text").fetchall()
+    books.connection.execute("ALTER TABLE invoices DISABLE TRIGGER USER")
+    books.connection.execute("DELETE FROM invoices")
+    books.connection.execute("ALTER TABLE invoices ENABLE TRIGGER USER")
+    books.connection.execute("UPDATE radmeter.database_identity SET id = gen_random_uuid()")
+    (line, *_) = found()
+    assert (line.level, line.note[:31]) == ("red", "Only if that database is gone: ")
+    assert f"{books.files.directory} has the documents of another database ({other})" in line.said
+    paste(line.remedy)
+    moved = books.files.directory.with_name(f"{books.files.directory.stem}-{other[:8]}")
+    assert (moved / "invoice-1-0-00000001.json").exists()
+    assert not books.files.directory.exists()
+    assert "another database" not in str(found())
 
 
 @pytest.mark.parametrize("names", [(), ("acme",)])

@@ -18,6 +18,7 @@ from support.servers import Connection
 from support.some_radiusd import some_radiusd
 
 from radmeter.freeradius import installed
+from radmeter.plugin.journal.locks import WRITER, RoleLock
 
 
 class Raddb(Directory):
@@ -328,6 +329,33 @@ def test_of_several_servers_none_is_judged_unless_one_has_the_journal_or_none_ca
             raddbs[1].edit("radiusd.conf", "status_server = yes", "status_server = no")
             assert [line.level for line in found()] == ["green", "yellow"]
             assert found()[0].said == f"{raddbs[1].directory} (of process {writer}) was judged"
+
+
+def test_none_is_judged_if_a_server_that_is_not_known_has_the_journal_open(
+    raddb: Raddb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root beside a try-out, whose radiusd has a user of its own: /etc has nothing to do with that journal."""
+    (raddb.directory / "mods-enabled" / "radmeter").unlink()
+    monkeypatch.setattr("radmeter.freeradius.installed.PLACES", (str(raddb.directory),))
+    monkeypatch.setattr("radmeter.freeradius.installed.running", list)
+
+    def found() -> Line:
+        (line,) = (
+            each for each in ask(None, RADMETER_JOURNAL=str(raddb.journal)) if each.check == "freeradius"
+        )
+        return line
+
+    raddb.journal.mkdir(parents=True, exist_ok=True)
+    lock = RoleLock(raddb.journal, WRITER)
+    lock.acquire()
+    try:
+        line = found()
+        assert (line.level, line.remedy) == ("unknown", "")
+        assert line.said.startswith(f"process {os.getpid()} writes the journal {raddb.journal}")
+        assert line.note.startswith("None was judged.")
+    finally:
+        lock.release()
+    assert "radmeter is not in modules" in found().said
 
 
 def test_logins_of_a_server_whose_includes_depend_on_its_environment(

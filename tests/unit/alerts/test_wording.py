@@ -68,3 +68,16 @@ def test_an_alert_of_which_little_is_known_is_told_as_well(kind: str) -> None:
     alert = {"kind": kind, "subject": "x", "detail": None, "began_at": AT}
     assert headline(alert) == f"x {WHAT.get(kind, kind)}"
     assert explained(alert) == ("" if kind not in ("ship_lag", "no_packets") else SAID[kind][3])
+
+
+@pytest.mark.parametrize(
+    ("routers", "names", "said"),
+    [
+        (2, ["ap-0", "ap-1"], "2 routers (ap-0, ap-1)"),
+        (8, ["a", "b", "c", "d", "e"], "8 routers (a, b, c, d, e and 3 more)"),
+    ],
+)
+def test_a_site_that_is_down_names_its_first_routers(routers: int, names: list[str], said: str) -> None:
+    detail = {"routers": routers, "router_names": names}
+    alert = {"kind": "site_down", "subject": "site Hotel", "detail": detail, "began_at": AT}
+    assert explained(alert) == f"{said}, down since 2026-03-10 08:00:00 UTC"

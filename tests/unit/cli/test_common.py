@@ -147,3 +147,22 @@ def test_several_values_are_no_text_of_python(
     shown = capsys.readouterr().out
     assert expected in shown
     assert "(" not in shown
+
+
+def test_what_is_true_or_not_is_yes_or_no_for_people_and_python_s_own_word_nowhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [{"name": "lobby", "takes_coa": True}, {"name": "pool", "takes_coa": False}]
+    columns = ("name", "takes_coa")
+    common.emit(rows, "table", columns=columns)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ["lobby", "yes"],
+        ["pool", "no"],
+    ]
+    common.emit_one(rows[1], "table", columns=columns)
+    assert capsys.readouterr().out.splitlines()[1].split() == ["takes", "coa", "no"]
+    # For programs it is as it was.
+    common.emit(rows, "json", columns=columns)
+    assert json.loads(capsys.readouterr().out) == rows
+    common.emit(rows, "csv", columns=columns)
+    assert capsys.readouterr().out == "name,takes_coa\nlobby,True\npool,False\n"
