@@ -43,7 +43,8 @@ class Closed(NamedTuple):
 class Result(NamedTuple):
     """What a close did.
 
-    `before`: tenants whose month was closed already. `users_before`: so was that of the users.
+    `before`: tenants whose month was closed already. `users_before`: so was that of the users. `earlier`: the first
+    month before all closed ones that has usage of these tenants to bill, and is open.
     """
 
     drafts: list[Closed]
@@ -51,6 +52,7 @@ class Result(NamedTuple):
     before: list[str]
     users_before: bool
     notes: list[str]
+    earlier: Month | None
 
 
 @contextmanager
@@ -109,6 +111,7 @@ def _close(connection: Connection, month: Month, names: Sequence[str]) -> Result
     if users_open:
         recipients.refuse_unended(connection, month, None, settings)
     recipients.refuse_skipped(connection, month, ids, users=users_open)
+    earlier = recipients.unclosed(connection, month, ids)
     drafts: list[Draft] = []
     notes: list[str] = []
     names_of = {tenant.id: tenant.name for tenant in tenants}
@@ -127,6 +130,7 @@ def _close(connection: Connection, month: Month, names: Sequence[str]) -> Result
         before=choice.closed,
         users_before=not names and not users_open,
         notes=notes,
+        earlier=earlier,
     )
     if tenants or users_open:
         connection.execute(

@@ -30,7 +30,7 @@ class Due(NamedTuple):
         A month was closed already, or a tenant has a rate.
     to_close
         The first month that has ended everywhere, has settled, and is not closed for all; or an earlier one that was
-        left out, for a tenant or the users.
+        left out, for a tenant or the users; or one before the first closed one, with usage that a rate covers.
     drafts, drafts_of
         How many drafts there are, and the first of their months.
     """
@@ -47,12 +47,16 @@ def due(connection: Connection) -> Due:
     of = None if first_draft is None else Month(first_draft)
     if last is None and not has_rates:
         return Due(False, None, drafts, of)
-    # Before the first close nobody can say which month was to be closed, but for the latest.
+    # Before the first close the latest month is to be closed, and those before it that have usage to bill.
     wanted = _latest(connection, today) if last is None else Month(last).next
+    until = min(wanted, Month.of(today))
     # A month that was discarded, or forgotten.
-    left_out = recipients.skipped(connection, min(wanted, Month.of(today)), tenants, users=True)
-    if left_out is not None:
-        return Due(True, left_out, drafts, of)
+    earlier = (
+        recipients.unclosed(connection, until, tenants),
+        recipients.skipped(connection, until, tenants, users=True),
+    )
+    if left_out := [month for month in earlier if month is not None]:
+        return Due(True, min(left_out), drafts, of)
     if wanted >= Month.of(today) or not _settled(connection, wanted):
         return Due(True, None, drafts, of)
     return Due(True, wanted, drafts, of)

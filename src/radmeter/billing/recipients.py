@@ -78,7 +78,29 @@ SELECT min(skipped.month) FROM (
          AND usage.usage_date < least(span.until_day, gap.until)
     WHERE EXISTS (SELECT FROM gap)
 ) AS skipped"""
-# The same of the users: somebody had a plan that costs something, or bought a top-up.
+# The first month before the first closed one that has usage to bill: on days that a rate and an assignment cover. A
+# rate that begins later leaves the history before it out. One look into the index for each span of a router.
+UNCLOSED = """
+WITH closed AS (
+    SELECT period, tenant_id FROM radmeter.billing_close WHERE period < %(period)s
+), rate AS (
+    SELECT tenant_id, min(from_day) AS from_day,
+           coalesce(least((SELECT min(period) FROM closed WHERE closed.tenant_id = every.tenant_id),
+                          (SELECT min(period) FROM closed WHERE closed.tenant_id IS NULL)), %(period)s) AS until_day
+    FROM radmeter.tenant_rates AS every WHERE tenant_id = ANY (%(tenants)s) GROUP BY tenant_id
+), span AS (
+    SELECT owner.router_id, owner.tenant_id, owner.from_day,
+           lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
+    FROM radmeter.router_tenant AS owner
+)
+SELECT date_trunc('month', min(used.usage_date)::timestamp)::date
+FROM span JOIN rate USING (tenant_id)
+CROSS JOIN LATERAL (
+    SELECT usage.usage_date FROM public.router_daily_usage AS usage
+    WHERE usage.router_id = span.router_id AND usage.usage_date >= greatest(span.from_day, rate.from_day)
+      AND usage.usage_date < least(span.until_day, rate.until_day) AND (usage.bytes_in <> 0 OR usage.bytes_out <> 0)
+    ORDER BY usage.usage_date LIMIT 1) AS used"""
+# The same as SKIPPED of the users: somebody had a plan that costs something, or bought a top-up.
 SKIPPED_FOR_USERS = """
 SELECT min(gap.month)
 FROM (SELECT month::date AS month
@@ -205,12 +227,23 @@ def refuse_unended(
 def skipped(connection: Connection, month: Month, tenants: Sequence[int], *, users: bool) -> Month | None:
     """Return the first month before a month that was left out, though something is to be billed for it.
 
-    Nothing was left out before the first month that was closed.
+    Nothing was left out before the first month that was closed: `unclosed` names what is open there.
     """
     values = {"period": month.first, "tenants": list(tenants)}
     queries = [query for query, wanted in ((SKIPPED, tenants), (SKIPPED_FOR_USERS, users)) if wanted]
     found = [row[0] for query in queries for row in connection.execute(query.encode(), values)]
     return min((Month(first) for first in found if first is not None), default=None)
+
+
+def unclosed(connection: Connection, month: Month, tenants: Sequence[int]) -> Month | None:
+    """Return the first month before the first closed one, and before a month, that has usage of tenants to bill.
+
+    A close is not refused for it: nobody can say whether an operator wants to bill what was before radmeter billed.
+    """
+    ((first,),) = connection.execute(
+        UNCLOSED.encode(), {"period": month.first, "tenants": list(tenants)}
+    ).fetchall()
+    return None if first is None else Month(first)
 
 
 def refuse_skipped(connection: Connection, month: Month, tenants: Sequence[int], *, users: bool) -> None:

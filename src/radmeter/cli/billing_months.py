@@ -12,6 +12,7 @@ from radmeter.config import Settings
 from radmeter.units import counted
 
 if TYPE_CHECKING:
+    from radmeter.billing.closing import Result
     from radmeter.billing.months import Month
 
 CLOSED_COLUMNS = ("tenant", "username", "currency", "usage_bytes", "net", "tax", "gross", "lines")
@@ -55,11 +56,13 @@ def close_month(
     with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
         refuse_unreconciled(connection, issued_files(settings), both=False)
         if not dry_run and not yes:
-            drafts = close(connection, month, tenants, dry_run=True).drafts
-            confirm(
-                f"Close {month}: {counted(len(drafts), 'draft')} of {wording.sums(sums(drafts))}. Go on?", yes
-            )
+            planned = close(connection, month, tenants, dry_run=True)
+            _warn(month, planned)
+            worth = wording.sums(sums(planned.drafts))
+            confirm(f"Close {month}: {counted(len(planned.drafts), 'draft')} of {worth}. Go on?", yes)
         result = close(connection, month, tenants, dry_run=dry_run)
+        if dry_run or yes:
+            _warn(month, result)
     rows = [listed(draft._asdict(), output_format) for draft in result.drafts]
     if output_format == "table":
         for note in result.notes:
@@ -80,6 +83,15 @@ def close_month(
             output.say(
                 f"Look at them: radmeter billing list --period {month}. Then: radmeter billing issue {month}"
             )
+
+
+def _warn(month: "Month", result: "Result") -> None:
+    if result.earlier is not None:
+        output.say(
+            f"warning: {result.earlier} has usage to bill and is open, and {month} does not bill it: run `radmeter "
+            f"billing close {result.earlier}`, too",
+            err=True,
+        )
 
 
 @click.command("discard", epilog="Example: radmeter billing discard 2026-10 --tenant acme")

@@ -390,6 +390,29 @@ def test_a_month_with_usage_is_not_left_out(books: Books) -> None:
     assert len(books.close(LATEST).drafts) == 0
 
 
+def test_a_close_warns_of_an_earlier_month_before_the_first_closed_one(books: Books) -> None:
+    books.tenant("acme")
+    books.tenant("other")
+    books.router("lobby", "acme")
+    for month in (FORMER, LATEST):
+        books.used("lobby", day(month, 1), GB)
+    warning = (
+        f"warning: {FORMER} has usage to bill and is open, and {LATEST} does not bill it: run `radmeter billing close "
+        f"{FORMER}`, too"
+    )
+    # Before it asks, and once; the others have nothing open.
+    asked = radmeter(books.dsn, "billing", "close", str(LATEST))
+    assert asked.errors.count(warning) == 1
+    assert books.documents() == []
+    for tenant, times in (("other", 0), ("acme", 1)):
+        done = radmeter(books.dsn, "billing", "close", str(LATEST), "--tenant", tenant, "--yes")
+        assert done.exit_code == 0
+        assert done.errors.count(warning) == times, tenant
+    books.discard(LATEST)
+    books.close(FORMER)
+    assert warning not in radmeter(books.dsn, "billing", "close", str(LATEST), "--yes").errors
+
+
 def test_a_month_without_usage_may_be_left_out(books: Books) -> None:
     books.tenant("acme")
     books.router("lobby", "acme")

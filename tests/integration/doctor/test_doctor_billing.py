@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.billing_clock import set_clock
-from support.books import FORMER, GB, LATEST, OLDEST, Books, day
+from support.books import FORMER, GB, LATEST, LONG_AGO, OLDEST, Books, day
 from support.commands import radmeter
 from support.doctoring import Line, faults, paste
 
@@ -134,4 +134,44 @@ def test_a_month_that_was_discarded_waits_though_later_ones_are_closed(
         f"radmeter billing close {FORMER}",
     )
     books.closed(FORMER)
+    assert str(FORMER) not in [each.said.split()[0] for each in found()]
+
+
+@pytest.mark.parametrize("discarded", [True, False])
+def test_a_month_with_usage_before_the_first_closed_one_waits(
+    books: Books, found: Callable[[], list[Line]], discarded: bool
+) -> None:
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    for month in (FORMER, LATEST):
+        books.used("lobby", day(month, 3), GB)
+    assert [each.remedy for each in found()] == [f"radmeter billing close {FORMER}"]
+    books.closed(LATEST)
+    if discarded:
+        books.close(FORMER)
+        books.discard(FORMER)
+    assert said(found()) == [
+        ("yellow", f"{FORMER} has ended and is not closed", f"radmeter billing close {FORMER}")
+    ]
+    books.closed(FORMER)
+    assert str(FORMER) not in [each.said.split()[0] for each in found()]
+
+
+def test_usage_that_no_rate_or_assignment_covers_does_not_wait(
+    books: Books, found: Callable[[], list[Line]]
+) -> None:
+    books.tenant("acme")
+    books.router("lobby")
+    books.assign("lobby", "acme", LATEST.first)
+    books.tenant("beta")
+    books.connection.execute("UPDATE radmeter.tenant_rates SET from_day = %s", (LATEST.first,))
+    books.rate("acme", LONG_AGO, price="1")
+    books.router("pool", "beta")
+    books.router("yard", "acme")
+    books.used("yard", day(FORMER, 3), 0)
+    for router in ("lobby", "pool"):
+        books.used(router, day(FORMER, 3), GB)
+        books.used(router, day(LATEST, 3), GB)
+    assert [each.remedy for each in found()] == [f"radmeter billing close {LATEST}"]
+    books.closed(LATEST)
     assert str(FORMER) not in [each.said.split()[0] for each in found()]

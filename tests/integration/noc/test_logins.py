@@ -466,6 +466,57 @@ def test_a_host_keeps_the_days_of_a_router_that_changed_hands(
     assert counted[0][1] == counted[1][1] != "0"
 
 
+def test_a_host_sees_which_documents_hold_and_what_was_credited(
+    pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    scene.execute(
+        """SET session_replication_role = replica;
+        INSERT INTO invoices (id, number, tenant_id, period_start, period_end, usage, amount, currency, status, net,
+                              tax, digits, issued_at)
+        SELECT id, number, 101, '2026-02-01', '2026-03-01', 1000, amount, 'EUR', status, amount, 0, 2, now()
+        FROM (VALUES (501, 'A-1', 10.58, 'void'), (502, 'A-3', 1012.44, 'issued')) AS each (id, number, amount, status);
+        INSERT INTO credit_notes (invoice_id, issuer_id, number_year, sequence, number, currency, digits, net, tax,
+                                  amount, taxes, reason, voids, recipient, issuer)
+        SELECT invoice, (SELECT min(id) FROM radmeter.issuers), 2026, sequence, 'CN-' || sequence, 'EUR', 2, amount, 0,
+               amount, '[]', 'wrong', voids, '{}', '{}'
+        FROM (VALUES (501, 1, 10.58, true), (502, 2, 11.90, false)) AS each (invoice, sequence, amount, voids);
+        SET session_replication_role = DEFAULT"""
+    )
+    visitor = Visitor(pages)
+    visitor.log_in(keys["tenant:Hotel Adler"])
+    panel = visitor.get("/site").body.decode().partition('id="h-documents"')[2].partition("</section>")[0]
+    assert re.sub(r"(<(?!/?s>)[^>]*>|\s)+", "|", panel.partition("<strong>")[2]).split("|2026-01|")[0].split("|") == [
+        *("2026-02", "1,000.54", "EUR", "HTML", "·", "PDF"),
+        *("A-1", "void", "<s>10.58", "EUR</s>", "credit", "note", "CN-1", "for", "A-1", "-10.58", "EUR"),
+        *("A-3", "1,012.44", "EUR", "credit", "note", "CN-2", "for", "A-3", "-11.90", "EUR"),
+    ]  # fmt: skip
+
+
+def test_the_page_of_a_host_names_the_zone_of_its_routers(
+    pages: HttpServer, keys: Mapping[str, str], scene: Connection
+) -> None:
+    visitor = Visitor(pages)
+    visitor.log_in(keys["tenant:Hotel Adler"])
+    scene.execute("UPDATE radmeter.tenants SET timezone = 'Europe/Berlin' WHERE id = 101")
+
+    def page() -> str:
+        return visitor.get("/site").body.decode()
+
+    assert "days of UTC;" in page()
+    # Its own day of now, which is another one than the tenant's for a half of the hours at least.
+    scene.execute(
+        """UPDATE routers SET timezone = CASE id WHEN 1 THEN 'Etc/GMT+12' ELSE 'Pacific/Kiritimati' END
+           WHERE tenant_id = 101;
+           UPDATE router_daily_usage SET bytes_in = 0, bytes_out = 0;
+           INSERT INTO router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
+           SELECT id, (now() AT TIME ZONE timezone)::date, 3 * 2^30, 0 FROM routers WHERE id IN (1, 2)
+           ON CONFLICT (router_id, usage_date) DO UPDATE SET bytes_in = excluded.bytes_in"""
+    )
+    found = page()
+    assert "days of each router&#39;s time zone;" in found
+    assert re.search(r"<dt>Today</dt><dd>6(\.00?)? GiB", found)
+
+
 def test_many_statements_at_once_hold_few_connections(
     pages: HttpServer, keys: Mapping[str, str], scene: Connection
 ) -> None:

@@ -1,6 +1,8 @@
 """The page of a tenant: its routers, days, month so far, forecast, and statements. Row-level security chooses them."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,8 +15,10 @@ from radmeter.api.pools import Pools
 from radmeter.api.problems import not_found
 from radmeter.api.reads import own
 from radmeter.api.transactions import transaction
+from radmeter.billing.documents import by_currency
 from radmeter.billing.months import BadMonth
 from radmeter.billing.months import month as month_of
+from radmeter.billing.wording import ENGLISH, sums
 from radmeter.database import views
 from radmeter.database.connection import connect
 from radmeter.usage.forecast import TooLittleHistory, forecast
@@ -41,26 +45,29 @@ async def overview(pools: Pools, caller: Caller, after: int) -> Row:
         history = await own.days(connection, min(first, today - timedelta(days=own.HISTORY_DAYS)))
         routers, more = await own.routers(connection, first, after=after, limit=PAGE)
         counts = await own.counts(connection)
+        of_routers = await own.of_routers(connection, first)
         documents = await own.documents(connection)
     counted = {row["usage_date"]: row for row in history}
+    # A router in a zone that is ahead has counted on the next day already.
+    last = max([today, *(day for day in counted if day < _next_month(first))])
     days = [
         counted.get(day, {"usage_date": day, "bytes_in": 0, "bytes_out": 0})
-        for day in (first + timedelta(days=number) for number in range((today - first).days + 1))
+        for day in (first + timedelta(days=number) for number in range((last - first).days + 1))
     ]
-    sums = {day: int(row["bytes_in"] + row["bytes_out"]) for day, row in counted.items()}
+    by_day = {day: int(row["bytes_in"] + row["bytes_out"]) for day, row in counted.items()}
     used_in, used_out = (sum(int(row[name]) for row in days) for name in ("bytes_in", "bytes_out"))
     expected, words = None, ""
     try:
-        expected = forecast(sums, first=first, end=_next_month(first), today=today)
+        expected = forecast(by_day, first=first, end=_next_month(first), today=today)
     except TooLittleHistory as error:
         words = f"a forecast needs 14 whole days of usage; there are {error.days}"
     site = {
         "tenant": tenant["name"],
-        "month_words": f"{first:%B %Y}, days of {tenant['timezone']}",
+        "month_words": f"{first:%B %Y}, days of {_zones(of_routers['zones'] or [tenant['timezone']])}",
         "used": used_in + used_out,
         "used_in": used_in,
         "used_out": used_out,
-        "today": sums.get(today, 0),
+        "today": int(of_routers["today_bytes"]),
         "forecast": expected,
         "forecast_words": words,
         "routers_count": counts["routers"],
@@ -68,10 +75,36 @@ async def overview(pools: Pools, caller: Caller, after: int) -> Row:
         "routers": routers,
         "next": f"/site?after={routers[-1]['router_id']}" if more else None,
         "days": days,
-        "documents": documents,
+        "documents": months(documents),
         "pdf": find_spec("typst") is not None,
     }
     return {"site": site, "chart": chart(days, f"Octets of {tenant['name']} by day")}
+
+
+def months(documents: Sequence[Row]) -> list[Row]:
+    """Return the months of documents, in their order, each with what is owed for it in the end. Pure."""
+    found: dict[str, list[Row]] = {}
+    owed: dict[str, list[tuple[str, Decimal]]] = {}
+    for row in documents:
+        credited = row["note_amounts"]
+        # No digits of an amount get lost: those of another currency have others.
+        rest = row["amount"] * 0 if row["is_void"] else row["amount"] - sum(credited, Decimal(0))
+        owed.setdefault(row["month"], []).append((row["currency"], rest))
+        found.setdefault(row["month"], []).append(
+            {
+                "number": row["number"],
+                "amount": ENGLISH.money(row["amount"], row["currency"]),
+                "is_void": row["is_void"],
+                "notes": [
+                    {"number": number, "amount": ENGLISH.money(-amount, row["currency"])}
+                    for number, amount in zip(row["note_numbers"], credited, strict=True)
+                ],
+            }
+        )
+    return [
+        {"month": month, "sum": sums(by_currency(owed[month])), "documents": each}
+        for month, each in found.items()
+    ]
 
 
 async def router(pools: Pools, caller: Caller, router_id: int) -> Row:
@@ -135,6 +168,10 @@ def statement(dsn: str, caller: Caller, month: str, kind: str) -> tuple[bytes, s
 
     made: Any = as_pdf(lay_out(found, language, attached=True), as_csv(found))
     return bytes(made.content), name, MEDIA_TYPES[kind]
+
+
+def _zones(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else "each router's time zone"
 
 
 def _next_month(first: date) -> date:

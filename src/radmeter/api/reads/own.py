@@ -40,14 +40,35 @@ _COUNT = """
 SELECT count(*) AS routers, (SELECT count(*) FROM radmeter.tenant_sessions WHERE acctstoptime IS NULL) AS open_sessions
 FROM public.routers
 WHERE merged_into IS NULL AND status <> 'retired' AND tenant_id = (SELECT radmeter.current_tenant())"""
+# Each router has its own day. Those that are the tenant's, or were so on a day since then.
+_OF_ROUTERS = """
+SELECT coalesce(array_agg(DISTINCT router.timezone ORDER BY router.timezone), '{}') AS zones,
+       coalesce(sum(today.octets), 0) AS today_bytes
+FROM radmeter.router_list AS router
+LEFT JOIN LATERAL (
+    SELECT sum(day.bytes_in + day.bytes_out::numeric) AS octets FROM public.router_daily_usage AS day
+    WHERE day.router_id = router.id AND day.usage_date = router.today) AS today ON true
+WHERE router.merged_into IS NULL AND router.status <> 'retired'
+      AND router.tenant_id = (SELECT radmeter.current_tenant())
+   OR EXISTS (SELECT FROM public.router_daily_usage AS day
+              WHERE day.router_id = router.id AND day.usage_date >= %(first)s)"""
 _ROUTER_DAYS = """
 SELECT usage_date, bytes_in, bytes_out FROM public.router_daily_usage
 WHERE router_id = %(router)s AND usage_date >= %(first)s ORDER BY usage_date"""
+# Of the latest 36 months. A void document owes nothing, and its notes take back what it was.
 _DOCUMENTS = """
-SELECT to_char(period_start, 'YYYY-MM') AS month,
-       string_agg(amount::text || ' ' || currency, ', ' ORDER BY id) AS amounts
-FROM public.invoices WHERE tenant_id = (SELECT radmeter.current_tenant()) AND username IS NULL
-GROUP BY 1 ORDER BY 1 DESC LIMIT 36"""
+SELECT month, number, amount, currency, is_void, note_numbers, note_amounts
+FROM (SELECT to_char(invoice.period_start, 'YYYY-MM') AS month, invoice.id,
+             coalesce(invoice.number, '#' || invoice.id) AS number, invoice.amount, invoice.currency,
+             coalesce(invoice.status = 'void', false) AS is_void,
+             ARRAY(SELECT note.number FROM public.credit_notes AS note
+                   WHERE note.invoice_id = invoice.id ORDER BY note.id) AS note_numbers,
+             ARRAY(SELECT note.amount FROM public.credit_notes AS note
+                   WHERE note.invoice_id = invoice.id ORDER BY note.id) AS note_amounts,
+             dense_rank() OVER (ORDER BY date_trunc('month', invoice.period_start::timestamp) DESC) AS place
+      FROM public.invoices AS invoice
+      WHERE invoice.tenant_id = (SELECT radmeter.current_tenant()) AND invoice.username IS NULL) AS document
+WHERE place <= 36 ORDER BY month DESC, id"""
 
 
 async def tenant(connection: ApiConnection) -> Row | None:
@@ -87,13 +108,19 @@ async def counts(connection: ApiConnection) -> Row:
     return row
 
 
+async def of_routers(connection: ApiConnection, first: date) -> Row:
+    """Return the zones of routers of today and since a day, and what they counted on their own day of now."""
+    (row,) = await rows(connection, _OF_ROUTERS, {"first": first})
+    return row
+
+
 async def router_days(connection: ApiConnection, router_id: int, first: date) -> list[Row]:
     """Return a router's days since a day."""
     return await rows(connection, _ROUTER_DAYS, {"router": router_id, "first": first})
 
 
 async def documents(connection: ApiConnection) -> list[Row]:
-    """Return the months with issued documents, the latest first."""
+    """Return the issued documents with their credit notes: of the latest month first."""
     return await rows(connection, _DOCUMENTS)
 
 
