@@ -10,6 +10,7 @@ from radmeter.cli.groups import group
 from radmeter.cli.plan_values import readable
 from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
+from radmeter.quotas.percent import percent_of
 from radmeter.units import counted
 
 if TYPE_CHECKING:
@@ -88,4 +89,4 @@ def _shown(row: Row) -> Row:
     )
     kind = "seconds" if by_time else "bytes"
     shown |= {each: Figure(shown[f"{each}_{kind}"] or "-") for each in ("quota", "used")}
-    return {**shown, "next_period": row["period_end"]}
+    return {**shown, "percent": percent_of(row), "next_period": row["period_end"]}

@@ -35,6 +35,7 @@ from radmeter.cli.plan_values import readable
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.printable import printable
+from radmeter.quotas.percent import percent_of
 from radmeter.units import counted, verb
 
 if TYPE_CHECKING:
@@ -740,4 +741,8 @@ def _text(row: Row) -> Row:
 
 def _shown(row: Row) -> Row:
     """Return a user for a table, with volumes, speeds and spans as people write them."""
-    return {**readable(_text(row), SPANS), "percent": f"{row['percent']} %", "next_period": row["period_end"]}
+    return {
+        **readable(_text(row), SPANS),
+        "percent": f"{percent_of(row)} %",
+        "next_period": row["period_end"],
+    }

@@ -23,6 +23,7 @@ UNION
 ORDER BY username LIMIT %(most)s"""
 _STATES = """
 SELECT username, plan, status, reason, percent::integer AS percent, quota_bytes, used_bytes, remaining_bytes,
+       used_in AS used_bytes_in, used_out AS used_bytes_out, quota_in AS quota_bytes_in, quota_out AS quota_bytes_out,
        quota_seconds, used_seconds, remaining_seconds, speed_down, speed_up, period_start, period_end, expires_at,
        timezone, radmeter.open_sessions(username) AS open_sessions
 FROM radmeter.quota_state(%(names)s, now())

@@ -47,6 +47,17 @@ def test_a_table_fits_80_columns(site: str) -> None:
     ]
 
 
+def test_more_than_all_is_shown_as_such(site: str) -> None:
+    (line,) = [
+        each for each in radmeter(site, "quota", "over").output.splitlines() if each.startswith("bob ")
+    ]
+    assert line.split()[2] == "120"
+    assert "120 %" in radmeter(site, "users", "show", "bob").output
+    # What the user is judged by.
+    (row,) = radmeter(site, "quota", "over", "--status", "over", "--format", "json").json()
+    assert row["percent"] == 100
+
+
 def test_all_users_are_read_however_many(database: str, connection: Connection) -> None:
     connection.execute("INSERT INTO plans (name, quota_bytes) VALUES ('none', 0)")
     connection.execute(

@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from radmeter import __version__, charts, units
 from radmeter.alerts import wording
 from radmeter.printable import printable
+from radmeter.quotas.percent import percent_of
 
 STATIC = files("radmeter.api.noc") / "static"
 
@@ -32,6 +33,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "shown": _shown,
+        "percent": percent_of,
         "prose": _prose,
         "headline": wording.headline,
         "explained": pass_context(_explained),
@@ -44,6 +46,7 @@ def environment() -> Environment:
         "iso": _iso,
         "clock": pass_context(_clock),
         "full": pass_context(_full),
+        "whole_time": pass_context(_whole_time),
         "abbreviation": pass_context(_abbreviation),
     }
     made.globals |= {"static": static_path, "version": __version__}
@@ -71,8 +74,9 @@ def static_path(name: str) -> str:
 
 def chart(rows: Sequence[Mapping[str, Any]], title: str) -> Markup:
     """Return a chart of octets by day, for a broad place and for a slim one. The style sheet shows one of them."""
+    # As in tables: ISO 8601, without the year where it says nothing.
     bars = [
-        charts.Bar(label=f"{row['usage_date']:%d.%m.}", octets=(int(row["bytes_in"]), int(row["bytes_out"])))
+        charts.Bar(label=f"{row['usage_date']:%m-%d}", octets=(int(row["bytes_in"]), int(row["bytes_out"])))
         for row in rows
     ]
     parts = []
@@ -127,6 +131,11 @@ def _clock(context: Context, at: datetime) -> str:
 
 def _full(context: Context, at: datetime) -> str:
     return f"{at.astimezone(_zone(context)):%Y-%m-%d %H:%M:%S %z}"
+
+
+def _whole_time(context: Context, at: datetime) -> str:
+    """Return a moment where the zone is named beside it."""
+    return f"{at.astimezone(_zone(context)):%Y-%m-%d %H:%M:%S}"
 
 
 def _abbreviation(context: Context, at: datetime) -> str:
