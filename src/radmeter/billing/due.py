@@ -29,8 +29,8 @@ class Due(NamedTuple):
     in_use
         A month was closed already, or a tenant has a rate.
     to_close
-        The first month that has ended everywhere, has settled, and is not closed for all; or an earlier one that was
-        left out, for a tenant or the users; or one before the first closed one, with usage that a rate covers.
+        The first month that has ended everywhere, has settled, and is not closed for all. Or an earlier one that was
+        left out, for a tenant or the users. Or one before the first closed one, with usage that a rate covers.
     drafts, drafts_of
         How many drafts there are, and the first of their months.
     """
