@@ -251,7 +251,12 @@ def test_a_router_has_one_name_on_all_pages(
     for part in ("h-alerts", "h-mutes"):
         assert "router ap-new (discovered)" in noc.text(f"[aria-labelledby='{part}']"), part
     shown = {}
-    for path in ("/routers?state=discovered", "/sessions", "/search?q=ap-new", "/routers/60"):
+    for path in ("/routers?state=discovered", "/search?q=ap-new"):
+        noc.open(path)
+        # Its state is beside it.
+        assert noc.text("main a[href='/routers/60']") == "ap-new", path
+        assert "discovered" in noc.text(".badge.discovered"), path
+    for path in ("/sessions", "/routers/60"):
         noc.open(path)
         shown[path] = noc.text("h1" if path == "/routers/60" else "main a[href='/routers/60']")
     # As in the tables of the command line.

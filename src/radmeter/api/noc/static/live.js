@@ -21,6 +21,7 @@
     state = next;
     place.dataset.state = next;
     place.textContent = words;
+    document.body.classList.toggle("not-live", state === "off");
   }
   function heard(type, data) {
     if (type === "closed") {
@@ -65,6 +66,7 @@
       if (!ended && now() - heardAt > SILENCE_MS) {
         show("off", "not live for " + Math.round((now() - heardAt) / 1000) + " s");
       }
+      if (state === "off") tell("aging", { seconds: (now() - heardAt) / 1000 });
     }, 1000);
     if (!navigator.locks || !window.BroadcastChannel) {
       read(heard);

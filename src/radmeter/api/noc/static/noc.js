@@ -26,7 +26,9 @@
     duration,
   };
   const figure = (figures, path) => path.split(".").reduce((found, key) => (found == null ? found : found[key]), figures);
+  let newest = null;
   function put(figures) {
+    newest = figures.newest_seconds;
     for (const place of all("[data-figure]")) {
       const value = figure(figures, place.dataset.figure);
       const words = value == null ? "–" : WRITTEN[place.dataset.as || "count"](value);
@@ -43,6 +45,11 @@
     const title = (trouble ? "(" + trouble + ") " : "") + plain;
     if (document.title !== title) document.title = title;
   }
+
+  // What was heard last is older each second, also while no figures say so.
+  document.addEventListener("radmeter:aging", (event) => {
+    for (const place of all("[data-ages]")) if (newest != null) place.textContent = duration(newest + event.detail.seconds);
+  });
 
   // Charts
   const KEPT_SECONDS = 900, LEAST_SECONDS = 180;
@@ -66,11 +73,12 @@
       this.series = JSON.parse(place.dataset.series);
       this.as = WRITTEN[place.dataset.as];
       this.data = [[], ...this.series.map(() => [])];
+      this.watch = new ResizeObserver(() => this.size());
       this.draw();
-      new ResizeObserver(() => this.size()).observe(place);
+      this.watch.observe(place);
     }
     draw() {
-      if (this.plot) this.plot.destroy();
+      if (this.plot) { this.watch.unobserve(this.legend); this.plot.destroy(); }
       const font = this.font = getComputedStyle(document.documentElement).fontSize;
       const small = (parseFloat(font) * 0.8) + "px " + getComputedStyle(document.body).fontFamily;
       const axis = { stroke: colour("--quiet"), font: small, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
@@ -93,6 +101,9 @@
           })),
         ],
       }, this.data, this.place);
+      // In a narrow place it has as many lines as its values need.
+      this.legend = one(".u-legend", this.place);
+      this.watch.observe(this.legend);
     }
     said(value) { return value == null ? "–" : this.as(value); }
     last(each) {
@@ -100,7 +111,8 @@
       return column[column.length - 1];
     }
     room() {
-      const legend = parseFloat(getComputedStyle(document.documentElement).fontSize) * 2.2;
+      const least = parseFloat(getComputedStyle(document.documentElement).fontSize) * 2.2;
+      const legend = Math.max(least, this.legend && this.legend.isConnected ? this.legend.offsetHeight : 0);
       return { width: this.place.clientWidth || 300, height: Math.max(90, this.place.clientHeight - legend) };
     }
     size() {
