@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -201,31 +201,24 @@ def test_a_server_that_is_killed_between_the_write_and_its_answer(
 
 
 @pytest.mark.usefixtures("waits")
-def test_a_process_of_postgresql_that_ends_between_the_write_and_its_answer(
-    api: HttpServer, keys: Mapping[str, str], tenants: Connection, database: str
+@pytest.mark.parametrize(
+    ("lock", "reached"),
+    [(END_LOCK, ending), (COMMIT_LOCK, committing)],
+    ids=["between the write and its answer", "in the commit"],
+)
+def test_a_process_of_postgresql_that_ends(
+    api: HttpServer,
+    keys: Mapping[str, str],
+    tenants: Connection,
+    database: str,
+    lock: int,
+    reached: Callable[[Connection], list[int]],
 ) -> None:
     for write in WRITES:
         before = done(tenants)
-        with held(database, END_LOCK), sent(write, api, keys["noc"]) as answers:
-            until("the write is done", lambda: bool(ending(tenants)), 30)
-            (process,) = ending(tenants)
-            assert tenants.execute("SELECT pg_terminate_backend(%s, 5000)", (process,)).fetchone() == (True,)
-        assert [each.status for each in answers] == [503], write
-        assert done(tenants) == before, write
-        again = write.send(api, keys["noc"])
-        assert (again.status, again.headers.get("idempotency-replayed")) == (write.status, None), again
-        assert done(tenants)[0] == before[0] + 1, write
-
-
-@pytest.mark.usefixtures("waits")
-def test_a_process_of_postgresql_that_ends_in_the_commit(
-    api: HttpServer, keys: Mapping[str, str], tenants: Connection, database: str
-) -> None:
-    for write in WRITES:
-        before = done(tenants)
-        with held(database, COMMIT_LOCK), sent(write, api, keys["noc"]) as answers:
-            until("the COMMIT was sent", lambda: bool(committing(tenants)), 30)
-            (process,) = committing(tenants)
+        with held(database, lock), sent(write, api, keys["noc"]) as answers:
+            until("the write is there", lambda: bool(reached(tenants)), 30)
+            (process,) = reached(tenants)
             assert tenants.execute("SELECT pg_terminate_backend(%s, 5000)", (process,)).fetchone() == (True,)
         assert [each.status for each in answers] == [503], write
         assert done(tenants) == before, write
