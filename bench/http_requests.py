@@ -1,8 +1,9 @@
 """Measures how fast `radmeter serve` answers at a fixed rate, while packets are counted beside it.
 
-hey (Debian's package) sends the requests: usage of a user, a page of open sessions, a page of routers.
+wrk (Debian's package) sends the requests: usage of a user, a page of open sessions, a page of routers.
 """
 
+import math
 import os
 import re
 import shutil
@@ -11,8 +12,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from psycopg.conninfo import make_conninfo
@@ -26,8 +28,8 @@ from radmeter.keys import store
 
 Say = Callable[[str], None]
 RATE = 500  # requests a second
-WORKERS = 50
-PROCESSES = 10  # of hey: they share the workers
+CONNECTIONS = 64
+TIMETABLE = Path(__file__).with_name("timetable.lua")
 PACKET_RATE = 2000  # packets a second
 POPULATION = Population(open_sessions=10_000, routers=10_000)
 # p95, in milliseconds.
@@ -57,10 +59,10 @@ def measure(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
     Raises
     ------
     RuntimeError
-        hey is missing, or packets are not counted.
+        wrk is missing, or packets are not counted.
     """
-    if shutil.which("hey") is None:
-        raise RuntimeError("hey is not installed: apt install hey")
+    if shutil.which("wrk") is None:
+        raise RuntimeError("wrk is not installed: apt install wrk")
     found: dict[str, Any] = {"rate": RATE, "packet_rate": PACKET_RATE, "paths": PATHS, "requests": {}}
     with Run(bench, INTERVAL, POPULATION) as run:
         for statement in SUBSCRIBERS.format(places=POPULATION.places).split(";"):
@@ -126,11 +128,11 @@ def serving(run: Run, **environment: str) -> Iterator[Server]:
 
 
 def _asked(run: Run, server: Server, path: str, seconds: float) -> dict[str, float]:
-    """Return what hey found, and the processor time of a request, of the server and of its connections."""
+    """Return what wrk found, and the processor time of a request, of the server and of its connections."""
     url = f"{server.url}/api/v1{path}"
-    hey(url, server.key, WARM_UP_SECONDS)
+    wrk(url, server.key, WARM_UP_SECONDS)
     before = _cpu(run, server)
-    found = hey(url, server.key, seconds)
+    found = wrk(url, server.key, seconds)
     after = _cpu(run, server)
     for name in before:
         found[f"{name}_cpu_ms"] = (after[name] - before[name]) * 1000 / max(1.0, found["answers"])
@@ -148,58 +150,29 @@ def _cpu(run: Run, server: Server) -> dict[str, float]:
     }
 
 
-def hey(url: str, key: str, seconds: float) -> dict[str, float]:
+def wrk(url: str, key: str, seconds: float) -> dict[str, float]:
     """Send requests to an address for some seconds. Return percentiles in milliseconds, and what was not answered.
 
-    The workers of one hey send at the same instant, ten times a second. Clients do not, so several of them are started
-    one after the other within that time.
+    Raises
+    ------
+    RuntimeError
+        wrk ended with an error.
     """
-    command = [
-        "hey", "-z", f"{seconds:g}s", "-c", str(WORKERS // PROCESSES), "-q", str(RATE / WORKERS),
-        "-H", f"Authorization: Bearer {key}", url,
-    ]  # fmt: skip
-    started: list[subprocess.Popen[str]] = []
-    try:
-        for _ in range(PROCESSES):
-            started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-            time.sleep(WORKERS / RATE / PROCESSES)
-        texts = [each.communicate()[0] for each in started]
-    finally:
-        for each in started:
-            each.kill()
-            each.wait()
-    if any(each.returncode for each in started):
-        raise RuntimeError("hey ended with an error: see what it has printed")
-    return together([read(text) for text in texts])
-
-
-def together(found: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the figures of several heys as those of one. Of percentiles the highest, so none is too low."""
-    return {
-        name: max(each[name] for each in found) if name.endswith("_ms") else sum(each[name] for each in found)
-        for name in found[0]
-    }
+    done = subprocess.run(
+        [
+            "wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{math.ceil(seconds)}s",
+            "--timeout", "10s", "--script", str(TIMETABLE), "--header", f"Authorization: Bearer {key}", url,
+        ],
+        env={**os.environ, "RATE": str(RATE)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"wrk ended with an error: {done.stderr or done.stdout}")
+    return read(done.stdout)
 
 
 def read(text: str) -> dict[str, float]:
-    """Return the figures of what hey prints."""
-    percentiles = {
-        int(each): float(value) * 1000 for each, value in re.findall(r"(\d+)%+ in ([\d.]+) secs", text)
-    }
-    answers = {
-        int(status): int(count) for status, count in re.findall(r"\[(\d{3})\]\s+(\d+) responses", text)
-    }
-    broken = text.partition("Error distribution")[2]
-    errors = sum(int(count) for count in re.findall(r"^\s*\[(\d+)\]\s+\D", broken, re.M))
-    per_second = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    return {
-        "per_second": float(per_second[1]) if per_second else 0.0,
-        "p50_ms": percentiles.get(50, 0.0),
-        "p95_ms": percentiles.get(95, 0.0),
-        "p99_ms": percentiles.get(99, 0.0),
-        "answers": answers.get(200, 0),
-        "errors": errors + sum(count for status, count in answers.items() if status != 200),
-    }
+    """Return the figures of what the script of wrk prints."""
+    return {name: float(value) for name, value in re.findall(r"^(\w+) ([\d.]+)$", text, re.M)}
 
 
 class Lag:

@@ -1,48 +1,66 @@
 """What the load of `serve` and the soak make of their measurements."""
 
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
-from bench import soak
-from bench.http_requests import read, together
+from bench import http_requests, soak
+from bench.http_requests import read
 from bench.soak_requests import Times
 
-HEY = """
-Summary:
-  Total:	4.0102 secs
-  Requests/sec:	498.7282
-
-Latency distribution:
-  10%% in 0.0021 secs
-  50%% in 0.0034 secs
-  95%% in 0.0125 secs
-  99%% in 0.0301 secs
-
-Status code distribution:
-  [200]	1990 responses
-  [503]	7 responses
-
-Error distribution:
-  [3]	Get "http://127.0.0.1:1/": context deadline exceeded
+WRK = """Running 12s test @ http://127.0.0.1:37071/api/v1/users/guest-0000007@hotspot/usage
+  1 threads and 64 connections
+Requests/sec:    463.12
+p50_ms 14.142
+p95_ms 195.031
+p99_ms 231.399
+answers 5598
+errors 10
+per_second 463.116
 """
 
 
-def test_what_hey_prints_is_read() -> None:
-    found = read(HEY)
-    assert found["per_second"] == pytest.approx(498.7282)
-    assert [found[name] for name in ("p50_ms", "p95_ms", "p99_ms")] == pytest.approx([3.4, 12.5, 30.1])
-    assert (found["answers"], found["errors"]) == (1990, 10)
-
-
-def test_of_several_heys_no_percentile_is_too_low() -> None:
-    first = {"per_second": 50.0, "p50_ms": 3.0, "p95_ms": 12.0, "answers": 100.0, "errors": 0.0}
-    second = {"per_second": 40.0, "p50_ms": 4.0, "p95_ms": 9.0, "answers": 80.0, "errors": 1.0}
-    assert together([first, second]) == {
-        "per_second": 90.0,
-        "p50_ms": 4.0,
-        "p95_ms": 12.0,
-        "answers": 180.0,
-        "errors": 1.0,
+def test_what_wrk_prints_is_read() -> None:
+    assert read(WRK) == {
+        "p50_ms": 14.142,
+        "p95_ms": 195.031,
+        "p99_ms": 231.399,
+        "answers": 5598,
+        "errors": 10,
+        "per_second": 463.116,
     }
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_wrk_sends_by_the_timetable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast a server answers, no more requests come than the rate allows, and a refusal is an error."""
+    monkeypatch.setattr(http_requests, "RATE", 50)
+
+    class Refusing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            keys.append(self.headers["Authorization"])
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    keys: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            figures = http_requests.wrk(f"http://127.0.0.1:{server.server_port}/", "rm_key", 2)
+        finally:
+            server.shutdown()
+    assert set(keys) == {"Bearer rm_key"}
+    # Each connection sends its first request at once.
+    assert figures["answers"] == 0 < figures["errors"] <= 2.5 * 50 + http_requests.CONNECTIONS
 
 
 def test_the_trend_is_the_slope_of_the_samples() -> None:
