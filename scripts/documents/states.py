@@ -68,7 +68,9 @@ class Diagram:
     frames: tuple[Frame, ...] = ()
 
     def places(self) -> dict[str, Place]:
-        return {each.name: each.place for each in (*self.boxes, *self.frames)}
+        return {box.name: box.place for box in self.boxes} | {
+            frame.name: frame.place for frame in self.frames
+        }
 
     def words(self) -> str:
         """Return the picture in words, for those who do not see it."""
