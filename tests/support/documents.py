@@ -35,7 +35,10 @@ _ANOTHER = re.compile(
 
 
 def as_shown(shown: str, said: str) -> bool:
-    """Say whether a command printed what a document shows. `..` stands for lines that are left out, four blanks for a tab."""
+    """Say whether a command printed what a document shows.
+
+    There `..` stands for lines that are left out, and four blanks for a tab.
+    """
     lines = [re.escape(_ANOTHER.sub("N", line)) for line in shown.splitlines()]
     pattern = "".join(r"(?:.*\n)*?" if line == r"\.\." else f"{line}\n" for line in lines)
     return re.fullmatch(pattern, _ANOTHER.sub("N", said.replace("\t", "    "))) is not None
