@@ -22,16 +22,22 @@ DOCS = Path(__file__).parents[2] / "docs"
 NEWCOMERS = sorted(
     path for part in ("accountants", "hosts", "integrators") for path in (DOCS / part).rglob("*.md")
 )
+# Those who run it. All pages are theirs but those of developers, and lists that are made from the code.
+OTHERS = {
+    "architecture.md",
+    "decisions.md",
+    "glossary.md",
+    "measurements.md",
+    "performance.md",
+    "developers",
+    "reference",
+}
 OPERATORS = sorted(
-    [
-        *(DOCS / "operators").rglob("*.md"),
-        *(
-            DOCS / f"{name}.md"
-            for name in ("adoption", "backup", "high-availability", "operations", "security")
-        ),
-    ]
+    path
+    for path in DOCS.rglob("*.md")
+    if path.relative_to(DOCS).parts[0] not in OTHERS and path not in NEWCOMERS
 )
-PAGES = [path for path in (*NEWCOMERS, *OPERATORS) if path.exists()]
+PAGES = [*NEWCOMERS, *OPERATORS]
 ACRONYM = re.compile(r"(?<![\w-])[A-Z]+[a-z]?[A-Z][A-Za-z]*(?:-?\d+)?(?!\w)")
 ATTRIBUTE = re.compile(
     r"\b(?:Acct|NAS|Called|Calling|Event|User|Session|Reply|Framed|CoA|Access)(?:-[A-Z][A-Za-z]+)+\b"
@@ -84,7 +90,7 @@ def prose(document: Path) -> str:
 
 def stem(word: str) -> str:
     """Return a word without the ending of a plural."""
-    return re.sub(r"(?<![su])s$", "", re.sub(r"ies$", "y", word.lower()))
+    return re.sub(r"(?<![su])s$", "", re.sub(r"ies$", "y", word.lower().replace("_", " ")))
 
 
 def explained() -> set[str]:
