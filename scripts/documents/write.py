@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.documents import packet_way, reference
+from scripts.documents import packet_way, reference, rooms, states
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE: dict[str, Callable[[], str]] = {
     "docs/pictures/packet-way.svg": packet_way.picture,
+    "docs/pictures/rooms.svg": rooms.picture,
+    "docs/pictures/document-states.svg": states.DOCUMENT.picture,
+    "docs/pictures/router-states.svg": states.ROUTER.picture,
+    "docs/pictures/adoption-states.svg": states.ADOPTION.picture,
     "docs/reference/settings.md": reference.settings,
     "docs/reference/commands.md": reference.commands,
     "docs/reference/api.md": reference.api,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.chroots import SHARED, Chroot
-from support.documents import block
+from support.documents import as_shown, block, blocks, changed
 from support.load_factor import load_factor
 from support.packages import BUILD, OTHERS, RELEASES, build
 
@@ -314,6 +314,72 @@ def test_the_server_as_the_readme_installs_it(
     chroot.run("radmeter freeradius install --undo --yes && apt-get purge -y radmeter-archive radmeter")
     chroot.run("ls -d /etc/radmeter", fails=True)
     chroot.run("ls /var/lib/radmeter/http /etc/radmeter", fails=True)
+
+
+class Units:
+    """What systemd would do: the services of a machine, started and stopped as the test's systemctl was told."""
+
+    def __init__(self, chroot: Chroot, logs: Path) -> None:
+        chroot.run("cat > /usr/local/bin/systemctl; chmod 755 /usr/local/bin/systemctl", text=SYSTEMCTL)
+        chroot.run("touch /run/systemctl")
+        self._chroot, self._logs = chroot, logs
+        self._done = 0
+        self._running: dict[str, Unit] = {}
+
+    def follow(self) -> None:
+        """Do what was told since."""
+        told = self._chroot.run("cat /run/systemctl").splitlines()
+        for line in told[self._done :]:
+            verb, *names = line.replace(" --now", "").split()
+            assert verb in ("restart", "enable", "start", "stop"), line
+            for name in names:
+                if verb in ("restart", "stop") and name in self._running:
+                    self._running.pop(name).stop()
+                if verb != "stop":
+                    log = self._logs / f"{name}-{len(list(self._logs.iterdir()))}.log"
+                    self._running[name] = Unit(self._chroot, name, log, FREERADIUS_OPTIONS="-l stdout")
+                    self._running[name].says(READY[name])
+        self._done = len(told)
+
+
+# What a service says once it works.
+READY = {
+    "freeradius": "Ready to process requests",
+    "radmeter-ship": f"journal {JOURNAL}",
+    "radmeter-jobs": "configuration /etc/radmeter/radmeter.toml",
+    "radmeter-serve": "listening on http://127.0.0.1:8320",
+}
+# A reader waits for two seconds.
+COUNTED = (
+    "until radmeter status > /run/status; grep -q 'waiting  *0 records' /run/status; do sleep 0.1; done\n"
+)
+
+
+def test_the_first_day_of_an_operator(built: tuple[str, list[Path]], chroot: Chroot, tmp_path: Path) -> None:
+    """Each line of the page in one shell after the other, from the package to the invoice, and what it prints."""
+    for name in ("radmeter", "radmeter-archive"):
+        chroot.run(f"mkdir -p {SHARED}/first && cp {package(built[0], name, 1)} {SHARED}/first")
+    chroot.run("pg_ctlcluster $(pg_lsclusters -h | cut -d' ' -f1) main start")
+    (logs := tmp_path / "logs").mkdir()
+    units = Units(chroot, logs)
+    # What a shell keeps for the next lines: functions and variables.
+    run = (
+        "set +u; [ ! -e /run/kept ] || . /run/kept; cd {place}; set -eu +o pipefail\n{code}\n"
+        "{{ declare -f login; declare -p key; }} > /run/kept 2> /dev/null || true"
+    )
+    others = []
+    for name, code, shown in blocks("operators/install.md", "## Put it behind your FreeRADIUS"):
+        waiting = changed(code, {"sleep 2\n": COUNTED}) if "sleep 2\n" in code else code
+        said = chroot.run(run.format(place=f"{SHARED}/first", code=waiting))
+        if shown is not None and not as_shown(shown, said):
+            others.append(f"{name} prints:\n{said}")
+        assert not re.findall(r"(?m)^(?:red|error).*", said), f"{name} prints\n{said}"
+        units.follow()
+    assert not others, "\n".join(others)
+    # It is empty, and counts.
+    chroot.run(PACKET.format(user="carol", session=1, octets=1000))
+    counted(chroot, "carol", 1000)
+    assert chroot.run("radmeter billing list --format csv").count("\n") == 1
 
 
 def test_an_unused_package_leaves_nothing(built: tuple[str, list[Path]], chroot: Chroot) -> None:

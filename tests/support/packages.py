@@ -13,7 +13,16 @@ RELEASES = {"bookworm": "debian12", "trixie": "debian13"}
 # What the tests need besides radmeter's packages. It is put into the cached chroot.
 BUILD = ("ca-certificates", "python3", "python3-venv")
 OTHERS = (
-    *("adduser", "curl", "freeradius", "freeradius-python3", "freeradius-utils", "postgresql", "systemd"),
+    *(
+        "adduser",
+        "curl",
+        "freeradius",
+        "freeradius-postgresql",
+        "freeradius-python3",
+        "freeradius-utils",
+        "postgresql",
+        "systemd",
+    ),
     *("logrotate", "man-db", "bash-completion", "zsh", "fish", "lintian"),
 )
 
