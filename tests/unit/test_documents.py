@@ -100,6 +100,6 @@ def test_each_picture_is_named_and_each_that_is_named_is_there() -> None:
     named = {
         name
         for document in DOCUMENTS
-        for name in re.findall(r"\]\((?:docs/)?pictures/([^)]+)\)", document.read_text())
+        for name in re.findall(r"\]\((?:docs/|\.\./)?pictures/([^)]+)\)", document.read_text())
     }
     assert named == kept
