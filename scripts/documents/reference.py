@@ -56,7 +56,8 @@ def settings() -> str:
     text = f"""# Settings
 
 A setting is an option of a command, a variable of the environment, or a line of [the configuration
-file](../operations.md#the-configuration-file), in this order. `radmeter config` shows each value with its source.
+file](../operators/services.md#the-configuration-file), in this order. `radmeter config` shows each value with its
+source.
 
 {MADE}
 """
@@ -142,7 +143,7 @@ def api() -> str:
     ]
     return f"""# The HTTP API
 
-[How to use it](../operations.md#the-http-api), with examples. [OpenAPI](../openapi.json) has each parameter and field.
+[How to use it](../operators/api.md), with examples. [OpenAPI](../openapi.json) has each parameter and field.
 
 {MADE}
 

@@ -112,7 +112,7 @@ def test_the_request_comes_within_two_seconds_and_the_stop_ends_it(
 def test_the_overshoot_is_what_goes_through_in_an_interim_and_two_seconds(
     line: Line, router: Router, jobs: Jobs, key_file: Path
 ) -> None:
-    """As docs/operations.md says. The router lets 1 MB a second through until it is asked to end the session."""
+    """As docs/operators/disconnects.md says. The router lets 1 MB a second through until it ends the session."""
     rate, interim_seconds = MB, 1.0
     begun = time.monotonic()
     cut = threading.Event()

@@ -282,7 +282,7 @@ def test_the_server_as_the_readme_installs_it(
     assert '"items":[]' in said
     assert "\nradmeter_database_up 1" in said
     # As root, who may make keys of each role.
-    assert chroot.run(f"set -x\n{block('operations.md', 'keys')}").count("rm_") == 2
+    assert chroot.run(f"set -x\n{block('operators/api.md', 'keys')}").count("rm_") == 2
     # A journal that the server may not read is no fault of it.
     assert '"ready":true' in chroot.run("curl -sS http://127.0.0.1:8320/readyz").replace(" ", "")
     # A person logs in with the key, and sees the page.
@@ -299,14 +299,14 @@ def test_the_server_as_the_readme_installs_it(
     said = chroot.run("radmeter serve", user="radmeter", fails=True)
     assert "radmeter migrate roles --login radmeter_http=radmeter_api" in said
     # With a password.
-    chroot.run(f"set -x\n{block('operations.md', 'password of serve')}")
-    chroot.run("cat >> /etc/radmeter/radmeter.toml", text=f"\n{block('operations.md', 'table of serve')}")
+    chroot.run(f"set -x\n{block('operators/api.md', 'password of serve')}")
+    chroot.run("cat >> /etc/radmeter/radmeter.toml", text=f"\n{block('operators/api.md', 'table of serve')}")
     serve = Unit(chroot, "radmeter-serve", tmp_path / "serve2.log")
     serve.says("listening on http://127.0.0.1:8320")
     assert '"items":[]' in chroot.run(SEE.replace("keys add me", "keys add you"))
     serve.stop()
     # The metrics of the host's journal, with a login of their own.
-    chroot.run(f"set -x\n{block('operations.md', 'login of metrics')}")
+    chroot.run(f"set -x\n{block('operators/monitoring.md', 'login of metrics')}")
     chroot.run(f"install -d -o freerad -g freerad {JOURNAL}; install -d -g freerad -m 0775 /run/exporter")
     become = "setpriv --reuid freerad --regid radmeter-ship --groups freerad,radmeter-ship --"
     chroot.run(f"{become} radmeter metrics --textfile /run/exporter/radmeter.prom")

@@ -256,7 +256,7 @@ def test_each_command_has_a_page_with_its_examples(tree: Path) -> None:
 
 def test_links_of_the_documents_lead_to_files_of_the_package(tree: Path) -> None:
     documents = sorted((tree / "usr/share/doc/radmeter").rglob("*.md"))
-    assert {"README.md", "operations.md"} <= {path.name for path in documents}
+    assert {"README.md", "services.md"} <= {path.name for path in documents}
     for document in documents:
         for link in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
             # A package has these as `copyright` and `changelog.gz`. Who changes radmeter has a checkout.

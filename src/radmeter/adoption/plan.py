@@ -122,11 +122,11 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
     if will_revoke_temporary(connection):
         said.append(
             "TEMPORARY on the database is revoked from PUBLIC. If another program here needs temporary tables, grant "
-            "TEMPORARY to its role by name: docs/operations.md."
+            "TEMPORARY to its role by name: docs/operators/roles.md."
         )
     said += [
         f"The {thing.kind.lower()} {thing.name} belongs to {thing.owner}: that role may drop radmeter's tables. "
-        f"After the adoption: ALTER {thing.kind} {quoted(thing.name)} OWNER TO {OWNER} (docs/operations.md)."
+        f"After the adoption: ALTER {thing.kind} {quoted(thing.name)} OWNER TO {OWNER} (docs/operators/roles.md)."
         for thing in strangers(connection)
     ]
     said.append(

@@ -205,7 +205,7 @@ def _try_login(raddb: Path, environment: dict[str, str], dsn: str) -> None:
         raise ServerConfigurationError(
             f"logins as {who} by `{redacted(dsn)}`: {fault}",
             "FreeRADIUS would refuse all users. Nothing is changed. How to make the role and its passfile: "
-            "docs/operations.md, Quotas at login",
+            "docs/operators/logins.md",
         )
 
 

@@ -32,8 +32,8 @@ def find(context: Context, server: "Server") -> Findings:
                 f"no virtual server calls {LOGIN_CALL.policy} in {LOGIN_CALL.section}: users who are over their quota "
                 "can log in",
                 "",
-                note="Run `radmeter freeradius install` with --quota and --login-dsn (docs/operations.md, Quotas at "
-                "login), unless other servers take the logins.",
+                note="Run `radmeter freeradius install` with --quota and --login-dsn (docs/operators/logins.md), "
+                "unless other servers take the logins.",
             )
         return
     if MARKS[SQL] not in server.modules:
@@ -69,7 +69,7 @@ def _trial(context: Context, server: "Server") -> Findings:
             f"the database does not answer logins ({module.path}: {redacted(dsn)}), so users who are not in the cache "
             f"are refused: {fault}",
             "",
-            note="How to make the role and its passfile: docs/operations.md, Quotas at login.",
+            note="How to make the role and its passfile: docs/operators/logins.md.",
         )
 
 

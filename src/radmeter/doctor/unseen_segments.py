@@ -28,5 +28,5 @@ def check(context: Context, tell: Teller) -> Findings:
             "journal, or be lost with its disk",
             context.remedy.service("ship"),
             note=f"Run it on {printable(node.rpartition('-')[0] or node)}, with that journal. If the journal is gone: "
-            "'A machine that is gone' in docs/operations.md.",
+            "'A machine that is gone' in docs/operators/recovery.md.",
         )

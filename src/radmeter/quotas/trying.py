@@ -161,7 +161,7 @@ def _silence(outcome: Outcome, router: Target) -> str:
     return (
         f"no answer from {router.address} port {router.port}. A router is silent if its secret is another one, if it "
         "takes no requests from this machine's address (--coa-source), or if its clock is more than 5 minutes wrong. "
-        "Else a firewall is between, or requests are switched off: docs/operations.md has what to switch on"
+        "Else a firewall is between, or requests are switched off: docs/operators/disconnects.md has what to switch on"
     )
 
 

@@ -1,4 +1,4 @@
-"""Behind nginx and Caddy, as the examples in docs/operations.md have it: TLS, names with a slash, events at once."""
+"""Behind nginx and Caddy, as the examples in docs/operators/api.md have it: TLS, names with a slash, events at once."""
 
 import contextlib
 import http.client
@@ -49,7 +49,7 @@ CADDY = """{{
 def nginx(place: Path, port: int, server_port: int) -> list[str]:
     """Write the configuration; return the command."""
     example = changed(
-        block("operations.md", "nginx"),
+        block("operators/api.md", "nginx"),
         {
             "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
             "/etc/ssl/radmeter.crt": str(place / "tls.crt"),
@@ -66,7 +66,7 @@ def nginx(place: Path, port: int, server_port: int) -> list[str]:
 def caddy(place: Path, port: int, server_port: int) -> list[str]:
     """Write the configuration; return the command."""
     example = changed(
-        block("operations.md", "caddy"),
+        block("operators/api.md", "caddy"),
         {
             "radmeter.example.org {": f"https://127.0.0.1:{port} {{\n    tls {place}/tls.crt {place}/tls.key",
             "127.0.0.1:8320": f"127.0.0.1:{server_port}",

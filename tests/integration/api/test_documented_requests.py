@@ -1,4 +1,4 @@
-"""The requests of docs/operations.md, as a reader pastes them."""
+"""The requests of docs/operators/api.md, as a reader pastes them."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ def test_each_request_does_what_the_document_says(
 ) -> None:
     tenants.execute("UPDATE routers SET status = 'discovered' WHERE id = 204")
     example = changed(
-        block("operations.md", "requests"),
+        block("operators/api.md", "requests"),
         {
             "/users/bob/": "/users/alice/",
             "curl -sS --fail-with-body": "curl -sS --fail-with-body -w '\\n'",

@@ -1,4 +1,4 @@
-"""The recipes of docs/operations.md for another version of PostgreSQL, run while packets arrive."""
+"""The recipes of docs/operators/upgrading.md for another version of PostgreSQL, run while packets arrive."""
 
 import json
 import subprocess
@@ -103,7 +103,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 def run(name: str, server: Server, programs: Path, **environment: str) -> None:
     """Run a block of the documentation as the user of the server."""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block("operations.md", name)],
+        ["bash", "-euo", "pipefail", "-c", block("operators/upgrading.md", name)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -62,7 +62,9 @@ def test_a_journal_that_is_made_anew_does_not_hide_what_the_former_one_had_not_s
     ship(journal, database)
     (line,) = told(journal, database)
     assert line.level == "yellow"
-    connection.execute(changed(block("operations.md", "lost-journal"), {"radius1-1f0c9a3e": node}).encode())
+    connection.execute(
+        changed(block("operators/recovery.md", "lost-journal"), {"radius1-1f0c9a3e": node}).encode()
+    )
     assert told(journal, database) == []
     assert "WHAT HAPPENED, TICKET" in radmeter(database, "journal", "incidents", "--all").output
 

@@ -39,7 +39,7 @@ PERSONAL: dict[str, Any] = {
     "Realm": "realm-of-alice",
 }
 PLANTED = (NAME, MAC, ADDRESS, ADDRESS_V6, "2001:db8:a11c:e00", "a11c:e:0:7", "realm-of-alice")
-# What stays on purpose, as docs/operations.md says: invoices.
+# What stays on purpose, as docs/operators/people.md says: invoices.
 STAYS = {"public.invoices"}
 
 

@@ -55,7 +55,7 @@ def test_a_role_shows_or_erases(
 def test_a_role_of_the_installation_may_be_given_the_functions(
     logins: dict[str, str], connection: Connection
 ) -> None:
-    """For a data protection officer who reads, and does not own the tables, as docs/operations.md says."""
+    """For a data protection officer who reads, and does not own the tables, as docs/operators/people.md says."""
     person = "radmeter_reader_in_people_test"
     functions = (
         "begin_erasure(text)", "erase_sessions(text, bigint[], timestamptz[])", "erase_notes(text)",

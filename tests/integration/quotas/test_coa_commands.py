@@ -201,7 +201,7 @@ def test_a_lost_key_is_replaced_and_what_it_encrypted_is_named(
         (refuses(None), True, "works: the router has no such session"),
         (refuses(402), True, "is --vendor right?"),
         (refuses(501), False, "takes no Disconnect-Requests"),
-        (is_silent, False, "docs/operations.md has what to switch on"),
+        (is_silent, False, "docs/operators/disconnects.md has what to switch on"),
         (with_another_secret, False, "something answers, but with another secret"),
     ],
 )
