@@ -9,6 +9,7 @@ IN_FLIGHT = (1, 8, 32, 128)
 OFFERED = (500, 2000)  # packets a second
 PARTS = (
     "systems",
+    "several",
     "large",
     "lookups",
     "commands",
@@ -43,6 +44,9 @@ class Plan:
     latency_seconds: float
     warm_up_seconds: float
     sustain_seconds: float
+    several_rounds: int
+    """Rounds over one radiusd and several, of `several_seconds` each."""
+    several_seconds: float
     small: Population
     large: Population
     large_systems: tuple[System, ...]
@@ -78,6 +82,8 @@ FULL = Plan(
     latency_seconds=10,
     warm_up_seconds=3,
     sustain_seconds=60,
+    several_rounds=3,
+    several_seconds=10,
     small=Population(open_sessions=10_000, routers=50),
     large=Population(open_sessions=1_000_000, routers=5_000),
     large_systems=tuple(system for system in ALL if system.kind != "empty"),
@@ -107,6 +113,8 @@ QUICK = Plan(
     latency_seconds=1.3,
     warm_up_seconds=1,
     sustain_seconds=4,
+    several_rounds=1,
+    several_seconds=3,
     small=FULL.small,
     large=Population(open_sessions=100_000, routers=5_000),
     large_systems=(INTERVAL,),
@@ -137,6 +145,8 @@ CHECK = Plan(
     latency_seconds=3,
     warm_up_seconds=1,
     sustain_seconds=8,
+    several_rounds=3,
+    several_seconds=5,
     small=FULL.small,
     large=Population(open_sessions=1_000_000, routers=5_000),
     large_systems=(INTERVAL,),

@@ -27,6 +27,8 @@ def markdown(results: Results) -> str:
     if "systems" in results:
         parts += [_sustained(results["systems"]), _costs(results["systems"]), _acknowledged(results)]
         parts.append(_latency(results["systems"]))
+    if "several" in results:
+        parts += ["# One radiusd, and several", _sustained(results["several"]), _costs(results["several"])]
     if "large" in results:
         parts.append(_large(results))
     if "lookups" in results:

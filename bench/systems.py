@@ -13,6 +13,7 @@ from typing import Any, Self
 from bench.database import Databases
 from bench.load import Generator, Load
 from bench.processes import Child, Use, free_port, use
+from bench.redirect import redirected
 from bench.traffic import Population, Traffic
 from radmeter.config import Settings
 from radmeter.database.connection import Connection
@@ -48,6 +49,10 @@ class System:
     kind: str
     """The kind of database: stock, triggers or radmeter; ``empty`` has none."""
     sync: str = "packet"
+    threads: bool = True
+    """Whether radiusd has a pool of threads; else it runs with ``-t``."""
+    processes: int = 1
+    """How many radiusd there are behind one port, each with a journal and a shipper of its own."""
 
     @property
     def ships(self) -> bool:
@@ -95,8 +100,10 @@ class Run:
         self.traffic = Traffic(population, secret=SECRET.encode(), base=bench.databases.base)
         self.port = free_port()
         self.database: str | None = None
-        self.radiusd: Child | None = None
+        self.radiusd: Child | None = None  # the first one
         self.shipper: Child | None = None
+        self._radiusds: list[Child] = []
+        self._shippers: list[Child] = []
         self._loopback_clients = loopback_clients
         self._login_port = login_port
         self._settings = settings
@@ -118,24 +125,36 @@ class Run:
     def _start(self) -> None:
         enter = self._stack.enter_context
         self.directory = Path(enter(TemporaryDirectory(prefix="run-", dir=self.bench.directory)))
-        self.journal = self.directory / "journal"
+        several = self.system.processes > 1
+        places = (
+            [self.directory / str(n) for n in range(self.system.processes)] if several else [self.directory]
+        )
+        self._journals = [place / "journal" for place in places]
+        self.journal = self._journals[0]
         if self.system.kind != "empty":
             databases, population = self.bench.databases, self.traffic.population
             self.database = enter(databases.clone(self.system.kind, population))
             self.dsn = databases.server.dsn(self.database)
             self.connection = enter(databases.connect(self.database))
-        if self.system.kind in ("stock", "triggers"):
-            command, environment = self._rlm_sql()
-        else:
-            command, environment = self._radmeter()
-        log = self.directory / "radiusd.log"
-        # rlm_python3 before 3.2.4 uses PYTHONPATH, which could load the real plugin.
-        self.radiusd = Child(command, environment={**environment, "PYTHONPATH": ""}, log=log)
-        self._stack.callback(self.radiusd.stop)
-        self.radiusd.await_line(READY)
+        ports = [free_port() for _ in places] if several else [self.port]
+        for place, port in zip(places, ports, strict=True):
+            rlm_sql = self.system.kind in ("stock", "triggers")
+            command, environment = self._rlm_sql() if rlm_sql else self._radmeter(place, port)
+            # rlm_python3 before 3.2.4 uses PYTHONPATH, which could load the real plugin.
+            log = place / "radiusd.log"
+            child = Child(command, environment={**environment, "PYTHONPATH": ""}, log=log)
+            self._stack.callback(child.stop)
+            self._radiusds.append(child)
+        for child in self._radiusds:
+            child.await_line(READY)
+        self.radiusd = self._radiusds[0]
+        if several:
+            enter(redirected(self.port, ports))
 
     def _rlm_sql(self) -> tuple[list[str], dict[str, str]]:
-        program = private_server.prepare(self.directory, self._radmeter_settings()).command[0]
+        program = private_server.prepare(
+            self.directory, self._radmeter_settings(self.journal, self.port)
+        ).command[0]
         configuration = self.directory / "raddb"
         configuration.mkdir()
         (configuration / "radiusd.conf").write_text((HERE / "rlm_sql.conf").read_text())
@@ -149,13 +168,13 @@ class Run:
             "RADIUS_SECRET": SECRET,
         }
 
-    def _radmeter(self) -> tuple[list[str], dict[str, str]]:
+    def _radmeter(self, place: Path, port: int) -> tuple[list[str], dict[str, str]]:
         taken = None
         if self._login_port is not None:
             socket = self.bench.databases.socket_directory
             dsn = f"host={socket} port=5432 user=postgres dbname={self.database}"
             taken = Logins(dsn=dsn, password="", auth_port=self._login_port, cache_port=free_port())
-        server = private_server.prepare(self.directory, self._radmeter_settings(), taken)
+        server = private_server.prepare(place, self._radmeter_settings(place / "journal", port), taken)
         environment = server.environment
         if self.system.kind == "empty":
             package = self.directory / "python" / "radmeter"
@@ -170,28 +189,31 @@ class Run:
             clients = raddb / "clients.conf"
             clients.write_text(clients.read_text().replace("ipaddr = 127.0.0.1\n", "ipaddr = 127.0.0.0/8\n"))
             command[-1] = str(raddb)
-        return command, environment
+        return [*command, *([] if self.system.threads else ["-t"])], environment
 
-    def _radmeter_settings(self) -> Settings:
+    def _radmeter_settings(self, journal: Path, port: int) -> Settings:
         return Settings.load(
             {},
             state=self.directory,
-            journal=self.journal,
+            journal=journal,
             sync=self.system.sync,
             acct_host="127.0.0.1",
-            acct_port=self.port,
+            acct_port=port,
             secret=SECRET,
             **self._settings,
         )
 
     def start_shipper(self) -> None:
         """Start `radmeter ship`. Until then acknowledged packets stay in the journal."""
-        self.shipper = Child(
-            [sys.executable, "-m", "radmeter", "ship"],
-            environment={"RADMETER_DSN": self.dsn, "RADMETER_JOURNAL": str(self.journal)},
-            log=self.directory / "shipper.log",
-        )
-        self._stack.callback(self.shipper.stop)
+        for journal in self._journals:
+            child = Child(
+                [sys.executable, "-m", "radmeter", "ship"],
+                environment={"RADMETER_DSN": self.dsn, "RADMETER_JOURNAL": str(journal)},
+                log=journal.parent / "shipper.log",
+            )
+            self._stack.callback(child.stop)
+            self._shippers.append(child)
+        self.shipper = self._shippers[0]
 
     def load(self, count: int, **options: Any) -> Load:
         """Begin to send up to `count` packets. Afterwards call `sent` with the number that the outcome says."""
@@ -233,10 +255,9 @@ class Run:
 
     def uses(self) -> dict[str, Use]:
         """Return what each program has used so far."""
-        assert self.radiusd is not None
-        found = {"radiusd": use(self.radiusd.pid)}
-        if self.shipper is not None:
-            found["shipper"] = use(self.shipper.pid)
+        found = {"radiusd": _together(self._radiusds)}
+        if self._shippers:
+            found["shipper"] = _together(self._shippers)
         if self.database is not None:
             found["PostgreSQL"] = use(self.bench.databases.pid)
         return found
@@ -245,5 +266,9 @@ class Run:
         """Return the last lines of the programs' logs."""
         return "\n".join(
             f"{path.name}:\n" + "\n".join(path.read_text(errors="replace").splitlines()[-10:])
-            for path in sorted(self.directory.glob("*.log"))
+            for path in sorted([*self.directory.glob("*.log"), *self.directory.glob("[0-9]/*.log")])
         )
+
+
+def _together(children: list[Child]) -> Use:
+    return sum((use(child.pid) for child in children), Use(0.0, 0))

@@ -17,7 +17,8 @@ BACKUP = DEPLOY / "backup"
 SYSTEMD = DEPLOY / "systemd"
 TIMERS = sorted(BACKUP.glob("*.timer"))
 SERVICES = sorted(BACKUP.glob("*.service"))
-UNITS = sorted([*SYSTEMD.glob("*.service"), *SERVICES, *TIMERS])
+SEVERAL = DEPLOY / "several"
+UNITS = sorted([*SYSTEMD.glob("*.service"), *SEVERAL.glob("*.service"), *SERVICES, *TIMERS])
 # Whose roles are not named as their tables.
 ROLES = {"ship": "shipper", "serve": "http"}
 # What the units run. The test puts an empty program in their place: only systemd's view of the unit counts here.
@@ -62,6 +63,12 @@ def test_the_units_of_the_package_run_commands_that_there_are(name: str, command
     assert "RADMETER" not in (value(unit, "Environment") or "")
     example = tomllib.loads((DEPLOY / "radmeter.toml").read_text())
     assert f"//radmeter_{ROLES.get(name, name)}@" in example[name]["dsn"]
+
+
+def test_each_shipper_of_several_has_the_journal_of_its_radiusd() -> None:
+    journal = re.compile(r"^Environment=(RADMETER_JOURNAL=\S+%i\S+)$", re.MULTILINE)
+    (written,) = journal.findall((SEVERAL / "radmeter-accounting@.service").read_text())
+    assert journal.findall((SEVERAL / "radmeter-ship@.service.d" / "journal.conf").read_text()) == [written]
 
 
 @pytest.mark.parametrize("name", ["ship", "jobs", "serve"])
