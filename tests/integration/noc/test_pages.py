@@ -426,7 +426,7 @@ def test_a_host_sees_its_own_and_nothing_else(
     assert "ap-001" in text
     assert "ap-006" not in text
     assert "Camping" not in text
-    assert "GiB" in chromium.text(".tiles")
+    assert " GB" in chromium.text(".tiles")
     for theme in ("dark", "light"):
         chromium.theme(theme)
         assert chromium.accessibility_faults() == []
