@@ -377,7 +377,7 @@ def size(tree: Path) -> str:
         for name in names:
             with suppress(OSError):
                 blocks += Path(directory, name).lstat().st_blocks
-    return f"{blocks * 512 / 1e6:,.1f} MB"
+    return f"{blocks * 512 / 2**20:,.1f} MiB"
 
 
 def remove(path: Path) -> None:

@@ -10,9 +10,7 @@ from decimal import Decimal
 from html import escape
 
 from radmeter.printable import escaped
-
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+from radmeter.units import DECIMAL
 
 # The drawing's own units: fine enough that a rounded height shows no step.
 WIDTH, HEIGHT = 10_000, 2_800
@@ -46,7 +44,6 @@ def bar_chart(
     legend: Sequence[str],
     point: str = ".",
     titled: bool = False,
-    binary: bool = False,
     width: int = WIDTH,
 ) -> str:
     """Return an SVG document.
@@ -61,22 +58,18 @@ def bar_chart(
         What separates the fraction of a number.
     titled
         The title is seen, too: the chart stands alone.
-    binary
-        The axis is in KiB, MiB or GiB, as amounts on pages are; else in kB, MB or GB, as what is billed.
     width
         How wide it is, if it is `HEIGHT` high: `WIDTH`, or `NARROW`.
     """
     top = max([0, *(sum(each for each in bar.octets if each > 0) for bar in bars)])
     bottom = min([0, *(sum(each for each in bar.octets if each < 0) for bar in bars)])
-    base, names = (1024, BINARY_UNITS) if binary else (1000, UNITS)
-    # A step is a whole number of octets: of the binary units the largest of which it has a whole number, too.
-    whole = base ** unit_of((top - bottom) // FEWEST_STEPS, base) if binary else 1
-    step = _step(max((top - bottom) // whole, 1)) * whole
+    # A step is a whole number of octets.
+    step = _step(max(top - bottom, 1))
     above, below = -(-top // step), -(bottom // step)
     if above + below == 0:
         above = 1
     span = (above + below) * step
-    unit = unit_of(whole if binary else max(above, below) * step, base)
+    unit = unit_of(max(above, below) * step)
     high = HEIGHT - TOP - BOTTOM
     head = HEAD if titled else 0
     zero = TOP + high * above // (above + below)
@@ -94,7 +87,7 @@ def bar_chart(
         parts.append(
             f'<line x1="{LEFT}" y1="{y}" x2="{width - RIGHT}" y2="{y}" stroke="{color}" stroke-width="10"/>'
         )
-        label = f"{in_unit(number * step, unit, base).replace('.', point)} {names[unit]}"
+        label = f"{in_unit(number * step, unit).replace('.', point)} {DECIMAL[unit]}"
         parts.append(f'<text x="{LEFT - 80}" y="{y + TEXT // 3}" text-anchor="end">{label}</text>')
     parts += _bars(bars, width, zero, high, span)
     parts += _labels(bars, width)
@@ -102,17 +95,17 @@ def bar_chart(
     return "\n".join([*parts, "</svg>\n"])
 
 
-def unit_of(octets: int, base: int = 1000) -> int:
+def unit_of(octets: int) -> int:
     """Return the number of the largest unit that is not larger than so many octets."""
     unit = 0
-    while abs(octets) >= base ** (unit + 1) and unit < len(UNITS) - 1:
+    while abs(octets) >= 1000 ** (unit + 1) and unit < len(DECIMAL) - 1:
         unit += 1
     return unit
 
 
-def in_unit(octets: int, unit: int, base: int = 1000) -> str:
+def in_unit(octets: int, unit: int) -> str:
     """Return octets in a unit, exactly, without zeros at the end."""
-    value = Decimal(octets) / base**unit
+    value = Decimal(octets) / 1000**unit
     return f"{value.normalize():f}" if octets else "0"
 
 

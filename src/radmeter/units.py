@@ -1,32 +1,56 @@
 """Amounts and time spans in words, for people."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+# What users carried is in powers of 1000, as plans, rates and bills are. What lies on a disk is in powers of 1024, as
+# the settings that bound it.
+DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
-def human_bytes(count: int | Decimal | None) -> str:
-    """Return a byte count in binary units, such as ``1.50 GiB``; a dash if it is None."""
+def volume(count: int | Decimal | None) -> str:
+    """Return octets that users carried, such as ``1.50 GB``; a dash if it is None."""
+    return _two_decimals(count, 1000, DECIMAL)
+
+
+def compact_volume(count: int | Decimal | None) -> str:
+    """Return octets that users carried with three figures, at most seven characters, such as ``15.0 GB``."""
+    return _three_figures(count, 1000, DECIMAL)
+
+
+def disk_size(count: int | Decimal | None) -> str:
+    """Return what a file, a table or a disk takes, such as ``1.50 GiB``; a dash if it is None."""
+    return _two_decimals(count, 1024, BINARY)
+
+
+def compact_disk_size(count: int | Decimal | None) -> str:
+    """Return what a file, a table or a disk takes with three figures, such as ``15.0 GiB``."""
+    return _three_figures(count, 1024, BINARY)
+
+
+def _two_decimals(count: int | Decimal | None, base: int, units: Sequence[str]) -> str:
     if count is None:
         return "-"
-    size = float(count)
-    for unit in UNITS:
-        if abs(size) < 1024 or unit == UNITS[-1]:
+    size, unit = abs(Decimal(count)), units[0]
+    for unit in units:
+        # Not 1000.00 kB for what rounds to 1 MB.
+        if size < (base if unit == units[0] else base - Decimal("0.005")) or unit == units[-1]:
             break
-        size /= 1024
-    return f"{int(size)} B" if unit == "B" else f"{size:.2f} {unit}"
+        size /= base
+    sign = "-" if count < 0 else ""
+    return f"{sign}{int(size)} B" if unit == "B" else f"{sign}{size:.2f} {unit}"
 
 
-def compact_bytes(count: int | Decimal | None) -> str:
-    """Return a byte count in binary units with three figures, at most eight characters, such as ``15.0 GiB``."""
+def _three_figures(count: int | Decimal | None, base: int, units: Sequence[str]) -> str:
     if count is None:
         return "-"
-    size, unit = abs(float(count)), UNITS[0]
-    for unit in UNITS:
-        if size < 1023.5 or unit == UNITS[-1]:
+    size, unit = abs(float(count)), units[0]
+    for unit in units:
+        if size < base - 0.5 or unit == units[-1]:
             break
-        size /= 1024
-    digits = 0 if unit == UNITS[0] or size >= 99.95 else 1 if size >= 9.995 else 2
+        size /= base
+    digits = 0 if unit == units[0] or size >= 99.95 else 1 if size >= 9.995 else 2
     return f"{'-' if count < 0 else ''}{size:.{digits}f} {unit}"
 
 

@@ -59,20 +59,6 @@ def test_the_axis_has_round_numbers(most: int, labels: list[str]) -> None:
     assert axis(drawn((most,))) == labels
 
 
-@pytest.mark.parametrize(
-    ("most", "labels"),
-    [
-        (0, ["0 B", "1 B"]),
-        (2 * 2**30, ["0 MiB", "500 MiB", "1000 MiB", "1500 MiB", "2000 MiB", "2500 MiB"]),
-        (79 * 2**30, [f"{10 * each} GiB" for each in range(9)]),
-        (2**62, ["0 EiB", "1 EiB", "2 EiB", "3 EiB", "4 EiB"]),
-    ],
-)
-def test_an_axis_in_binary_units_has_round_numbers(most: int, labels: list[str]) -> None:
-    chart = bar_chart([Bar(label="1", octets=(most,))], title="t", legend=(), binary=True)
-    assert axis(ElementTree.fromstring(chart)) == labels
-
-
 def test_a_number_beyond_a_float_is_exact() -> None:
     assert in_unit(2**53 + 1, unit_of(2**53 + 1)) == "9.007199254740993"
 

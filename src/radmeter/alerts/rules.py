@@ -52,7 +52,7 @@ class Rule:
     mail: tuple[str, ...] | None = None
     interims: float = 3
     factor: float = 5
-    floor_bytes: int = 10 * 1024**3
+    floor_bytes: int = 10 * 1000**3
     thresholds: tuple[int, ...] = (95, 100)
     seconds: float = 300
 

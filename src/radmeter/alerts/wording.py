@@ -4,7 +4,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from radmeter.printable import printable
-from radmeter.units import counted, human_bytes, interval
+from radmeter.units import counted, interval, volume
 
 WHAT = {
     "router_silent": "is silent",
@@ -30,7 +30,7 @@ def explained(alert: dict[str, Any], zone: tzinfo = UTC) -> str:
         routers = counted(detail["routers"], "router") + _named(detail)
         return f"{routers}, down since {_time(alert['began_at'], zone)}"
     if alert["kind"] == "traffic_spike" and detail.get("usual_octets") is not None:
-        octets, usual = human_bytes(detail["octets"]), human_bytes(detail["usual_octets"])
+        octets, usual = volume(detail["octets"]), volume(detail["usual_octets"])
         return f"{octets} in the hour of {_time(detail['hour'], zone)}; usual are {usual}"
     if alert["kind"] == "quota" and "percent" in detail:
         beyond = " or more" if _is_over(alert) else ""

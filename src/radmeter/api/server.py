@@ -34,7 +34,13 @@ LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 BACKLOG = 1024
 RIGHTS = """
 SELECT coalesce((SELECT pg_has_role(session_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = 'radmeter_api'), false),
-       to_regprocedure('radmeter.find_key(text)') IS NOT NULL, session_user"""
+       to_regprocedure('radmeter.find_key(text)') IS NOT NULL, session_user,
+       (SELECT rolsuper FROM pg_roles WHERE rolname = session_user),
+       -- radmeter_api inherits nothing: a role that the login has the rights of without it was granted besides.
+       ARRAY(SELECT rolname::text FROM pg_roles
+             WHERE rolname ~ '^radmeter_' AND rolname NOT IN ('radmeter_api', session_user)
+               AND pg_has_role(session_user, oid, 'USAGE') ORDER BY rolname)"""
+MAKE_A_LOGIN = "`radmeter migrate roles --login radmeter_http=radmeter_api`"
 
 
 def check(dsn: str) -> None:
@@ -52,13 +58,21 @@ def check(dsn: str) -> None:
         log.warning("%s: waiting for it", error)
         return
     assert row is not None
-    may, is_there, login = row
+    may, is_there, login, is_superuser, also = row
     if not is_there:
         raise StoreError("the database is not up to date: run `radmeter migrate up`")
     if not may:
         raise StoreError(
             f"{login} may not serve: it is no member of radmeter_api. Make a login that is, as a superuser of the "
-            "database: `radmeter migrate roles --login radmeter_http=radmeter_api`"
+            f"database: {MAKE_A_LOGIN}"
+        )
+    if is_superuser or also:
+        log.warning(
+            "%s %s: a fault of this server could do what that role may. Serve with a login that is a member of "
+            "radmeter_api and of nothing else; a superuser makes it: %s",
+            login,
+            "is a superuser" if is_superuser else f"is also a member of {', '.join(also)}",
+            MAKE_A_LOGIN,
         )
 
 

@@ -32,7 +32,7 @@ from radmeter.database.lock_retries import PATIENCE_SECONDS, bounded_waits
 from radmeter.database.operator import connect_as_operator
 from radmeter.database.pace import Pace, Pacer
 from radmeter.progress import progress
-from radmeter.units import counted, duration, human_bytes
+from radmeter.units import counted, disk_size, duration
 
 WIDTH_WITHOUT_TERMINAL = 110
 
@@ -173,8 +173,8 @@ def _print_plan(
         emit(rows, output_format, columns=["step", "what", "waits", "seconds"])
         return
     output.say(
-        f"radacct of {quoted(table.owner)}: about {counted(table.rows, 'session')}, {human_bytes(table.heap_bytes)}, "
-        f"indexes {human_bytes(table.index_bytes)}",
+        f"radacct of {quoted(table.owner)}: about {counted(table.rows, 'session')}, {disk_size(table.heap_bytes)}, "
+        f"indexes {disk_size(table.index_bytes)}",
         "",
     )
     emit(rows, "table", columns=["step", "what", "waits", "time"])

@@ -27,7 +27,7 @@ from radmeter.os_errors import explained
 from radmeter.printable import escaped, escaped_json, printable
 from radmeter.secret_files import close_memory
 from radmeter.spreadsheets import harmless
-from radmeter.units import compact_bytes, human_bytes
+from radmeter.units import compact_disk_size, compact_volume, disk_size, volume
 
 if TYPE_CHECKING:
     from radmeter.database.connection import Connection
@@ -393,6 +393,14 @@ def emit(
         _print_table(rows, chosen or (columns if wide or short is None else short), title, wide=bool(wide))
 
 
+def on_disk(rows: Sequence[Row], column: str, output_format: str) -> list[Row]:
+    """Return rows whose `column` is, in a table, what lies on a disk. Other columns of bytes are what users carried."""
+    if output_format != "table":
+        return list(rows)
+    size = compact_disk_size if is_short(output_format) else disk_size
+    return [{**row, column: Figure(size(row[column]))} for row in rows]
+
+
 def is_short(output_format: str) -> bool:
     """Return whether a list is shown as a table in its short form."""
     return output_format == "table" and not _given(WIDE) and not _given(CHOSEN)
@@ -520,7 +528,7 @@ def _is_size(name: str) -> bool:
 
 def _short_cell(name: str, value: Any) -> str:
     if _is_size(name) and not isinstance(value, Figure):
-        return compact_bytes(value)
+        return compact_volume(value)
     if isinstance(value, datetime.datetime):
         return times.to_the_minute(value)
     return cell(name, value)
@@ -529,7 +537,7 @@ def _short_cell(name: str, value: Any) -> str:
 def cell(name: str, value: Any) -> str:
     """Return a value for people. In a table, the heading says the time zone."""
     if _is_size(name) and not isinstance(value, Figure):
-        return human_bytes(value)
+        return volume(value)
     if value is None:
         return "-"
     if isinstance(value, bool):

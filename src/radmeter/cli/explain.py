@@ -26,7 +26,7 @@ from radmeter.cli.common import (
 from radmeter.cli.sessions import shown_stop
 from radmeter.config import Settings
 from radmeter.errors import JournalError
-from radmeter.units import counted, human_bytes
+from radmeter.units import counted, volume
 
 if TYPE_CHECKING:
     from radmeter.usage.explanation import Explanation
@@ -186,7 +186,7 @@ def _as_tables(found: "Explanation", parts: list[Row], packets: list[Row] | None
     total = found.bytes_in + found.bytes_out
     title = [
         f"{found.username}, quota period from {period}:",
-        f"{human_bytes(total)} = {found.bytes_in:,} bytes in + {found.bytes_out:,} bytes out, of "
+        f"{volume(total)} = {found.bytes_in:,} bytes in + {found.bytes_out:,} bytes out, of "
         f"{counted(len(sessions), 'session')}",
     ]
     short = is_short("table")

@@ -9,7 +9,7 @@ import click
 
 from radmeter import output
 from radmeter.cli import times
-from radmeter.cli.common import emit, existing_database, list_options, with_settings
+from radmeter.cli.common import emit, existing_database, list_options, on_disk, with_settings
 from radmeter.cli.groups import group
 from radmeter.cli.journal_incidents import acknowledge, incidents
 from radmeter.cli.journal_orphans import adopt, salvage
@@ -85,7 +85,7 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
     else:
         shown = [row for row in rows if all_ or row["state"] != "kept"]
         if shown:
-            emit(shown, output_format, columns=SEGMENTS, short=FEW)
+            emit(on_disk(shown, "bytes_on_disk", output_format), output_format, columns=SEGMENTS, short=FEW)
         if lines:
             output.say(*lines)
         unread = [row["path"] for row in rows if row["state"] == "unknown"]

@@ -15,6 +15,7 @@ from radmeter.cli.common import (
     emit,
     existing_database,
     list_options,
+    on_disk,
     reading_database,
     require_extra,
     with_settings,
@@ -25,7 +26,7 @@ from radmeter.cli.partitions_split import split
 from radmeter.config import Settings
 from radmeter.database.connection import Connection
 from radmeter.progress import progress
-from radmeter.units import counted, duration, human_bytes, verb
+from radmeter.units import counted, disk_size, duration, verb
 
 # A month so far from the others is probably a slip of the pen.
 FAR = datetime.timedelta(days=800)
@@ -74,7 +75,7 @@ def list_(settings: Settings, output_format: str) -> None:
         times.use_zone(connection)
         rows: list[Row] = [each._asdict() for each in read(connection)]
     short = (*SHORT, "file") if any(row["file"] for row in rows) else SHORT
-    emit(rows, output_format, columns=COLUMNS, short=short)
+    emit(on_disk(rows, "bytes_total", output_format), output_format, columns=COLUMNS, short=short)
 
 
 @partitions.command(
@@ -199,7 +200,7 @@ def archive(settings: Settings, before: datetime.datetime, directory: Path, yes:
                 record = archiving.archive(connection, each, directory, progress, _say)
                 output.say(
                     f"{record.name}: {counted(record.session_rows, 'session')} in {record.file}, "
-                    f"{human_bytes(record.file_bytes)} (was {human_bytes(each.bytes_total)}), verified and dropped "
+                    f"{disk_size(record.file_bytes)} (was {disk_size(each.bytes_total)}), verified and dropped "
                     f"in {duration(time.monotonic() - began)}"
                 )
 
@@ -297,13 +298,13 @@ def _show_plan(found: list, left: list[str], directory: Path) -> None:  # type: 
         for each in found
     ]
     emit(
-        rows,
+        on_disk(rows, "bytes_total", "table"),
         "table",
         columns=tuple(rows[0]),
         title=f"These will be written to {directory}, verified, and dropped:",
     )
     free = shutil.disk_usage(directory).free
-    output.say(f"{human_bytes(free)} are free there. The files take a fraction of the tables' size.")
+    output.say(f"{disk_size(free)} are free there. The files take a fraction of the tables' size.")
     newest = found[-1]
     if newest.to_at > datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=LATE_DAYS):
         output.say(

@@ -18,7 +18,7 @@ from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
 from radmeter.partitions.split_plan import Source, Span, obstacles, sources, spans
 from radmeter.progress import progress
-from radmeter.units import counted, duration, human_bytes
+from radmeter.units import counted, disk_size, duration
 
 
 @click.command(
@@ -147,13 +147,13 @@ def _split_plan(
         raise StoreError(f"{name} cannot be split: " + "; ".join(hindered) + ". Then run this command again")
     found = spans(connection, source, first.isoformat() if first else None)
     output.say(
-        f"{name} has about {counted(source.rows_estimate, 'session')}, {human_bytes(source.bytes_total)}. It will be "
+        f"{name} has about {counted(source.rows_estimate, 'session')}, {disk_size(source.bytes_total)}. It will be "
         f"split into {counted(len(found), 'partition')}: {found[0].name} to {found[-1].name}."
     )
     free = free_bytes(connection)
     output.say(
-        f"The copies take about {human_bytes(source.bytes_total)} of the server's disk"
-        + ("" if free is None else f", of which {human_bytes(free)} are free")
+        f"The copies take about {disk_size(source.bytes_total)} of the server's disk"
+        + ("" if free is None else f", of which {disk_size(free)} are free")
         + f". At the end {name} is dropped. `radmeter adopt --undo` is not possible after that."
     )
     if free is not None and free < source.bytes_total * 1.1:

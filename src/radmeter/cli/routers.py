@@ -252,11 +252,16 @@ def add(settings: Settings, given_name: str | None, name: str | None, **given: s
 @given_options
 @with_settings("state", "dsn")
 def claim(settings: Settings, router: str, name: str | None, **given: str | None) -> None:
-    """Register a discovered router. Its usage is kept."""
+    """Register a discovered router. Its usage is kept.
+
+    From then on its address finds it, too, if no other registered router has the address. Packets of a router that is
+    not known yet count for it if they show the same address: no router is discovered there. If several routers send
+    from one address, take it off: `radmeter routers set lobby --ip ''`. MAC and NAS-Identifier still find it.
+    """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
     from radmeter.routers.inventory import Line
-    from radmeter.routers.lookup import find_router
+    from radmeter.routers.lookup import find_router, sole_address
 
     with existing_database(settings) as dsn:
         with reading(dsn) as connection:
@@ -264,7 +269,15 @@ def claim(settings: Settings, router: str, name: str | None, **given: str | None
         with writing(dsn) as writer:
             line = Line.checked({"name": name, **given}, writer.timezones() if given["timezone"] else {})
             writer.claim(found.id, line)
+        with reading(dsn) as connection:
+            address = sole_address(connection, found.id)
     output.say(f"claimed router #{found.id} {line.name or found.name!r}")
+    if address is not None:
+        output.say(
+            f"packets of new routers that show {address} count for it from now on: none is discovered there. If others "
+            f"send from that address: `radmeter routers set '#{found.id}' --ip ''`",
+            err=True,
+        )
 
 
 @routers.command(

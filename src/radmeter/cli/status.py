@@ -23,7 +23,7 @@ from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.locks import WRITER
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
-from radmeter.units import counted, duration, human_bytes, verb
+from radmeter.units import counted, disk_size, duration, verb
 
 if TYPE_CHECKING:
     from radmeter.database.connection import Connection
@@ -290,7 +290,7 @@ def _reader(journal: State) -> str | None:
 def _on_disk(journal: State) -> str | None:
     if journal["segments"] is None:
         return None
-    return f"{human_bytes(journal['bytes_on_disk'])} in {counted(journal['segments'], 'segment')}"
+    return f"{disk_size(journal['bytes_on_disk'])} in {counted(journal['segments'], 'segment')}"
 
 
 def _incidents(kinds: list[State] | None) -> str | None:
@@ -371,7 +371,7 @@ def _reached(row: State) -> str:
 
 
 def _sized(rows: int | None, size_bytes: int | None) -> str | None:
-    return None if rows is None else f"{rows}, in {human_bytes(size_bytes)}"
+    return None if rows is None else f"{rows}, in {disk_size(size_bytes)}"
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from radmeter.cli.tables import lay_out
 from radmeter.config import Settings
 from radmeter.errors import StoreUnavailable
 from radmeter.printable import printable
-from radmeter.units import compact_bytes, counted, duration, human_bytes
+from radmeter.units import compact_volume, counted, duration, volume
 
 if TYPE_CHECKING:
     from radmeter.usage.activity import Activity, Line
@@ -114,7 +114,7 @@ def _lines(now: "Activity") -> list[str]:
         parts.append(f"newest packet {duration(now.newest_seconds)} ago")
     if not output.is_live():
         parts += [
-            f"most: {printable(line.name)} {human_bytes(line.lately_in + line.lately_out)}"
+            f"most: {printable(line.name)} {volume(line.lately_in + line.lately_out)}"
             for line in now.users[:1]
         ]
         return [", ".join(parts)]
@@ -134,7 +134,7 @@ def _table(what: str, whole: str, lines: Sequence["Line"]) -> list[str]:
     header, rows = lay_out(
         [what, "bytes in", "bytes out", whole],
         [
-            [printable(line.name), *map(compact_bytes, (line.lately_in, line.lately_out, line.bytes_total))]
+            [printable(line.name), *map(compact_volume, (line.lately_in, line.lately_out, line.bytes_total))]
             for line in lines
         ],
         right={1, 2, 3},

@@ -15,7 +15,7 @@ from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
 from radmeter.ingest import gone_segments, kept_figures
 from radmeter.ingest.kept_segments import limit_in_force
-from radmeter.units import counted, duration, human_bytes
+from radmeter.units import counted, disk_size, duration
 
 tell = Teller("backup")
 
@@ -75,7 +75,7 @@ def _cut(context: Context) -> Findings:
             yield tell.yellow(
                 f"shipped segments are kept for {duration(seconds)} and not for "
                 f"{counted(settings.kept_hours, 'hour')}, because they reach "
-                f"{human_bytes(limit_in_force(settings.journal, settings.kept_bytes))}: the newest backup must not be "
+                f"{disk_size(limit_in_force(settings.journal, settings.kept_bytes))}: the newest backup must not be "
                 "older than that",
                 command,
                 note=f"{first} Then restart the shipper. Or make backups more often.".lstrip(),

@@ -3,7 +3,7 @@
 from radmeter.doctor.commands import shell_quoted
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller, first_of
-from radmeter.units import counted, human_bytes
+from radmeter.units import counted, disk_size
 
 NEARLY_FULL = 0.8
 # Rejected packets that the jobs will remove because of their age within so many days make doctor yellow.
@@ -126,7 +126,9 @@ def _size(context: Context, tell: Teller, table: str, limit: str, command: str) 
     )
     if most is None or size < NEARLY_FULL * most:
         return []
-    said = f"{table} has {human_bytes(size)}; beyond {limit}, {human_bytes(most)}, the jobs remove the oldest rows"
+    said = (
+        f"{table} has {disk_size(size)}; beyond {limit}, {disk_size(most)}, the jobs remove the oldest rows"
+    )
     return [tell.yellow(said, context.remedy.radmeter(command))]
 
 

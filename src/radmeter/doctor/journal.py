@@ -26,7 +26,7 @@ from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.locks import READER, WRITER
 from radmeter.plugin.journal.reader import JournalDepth
 from radmeter.plugin.journal.segment_format import HeaderError
-from radmeter.units import counted, duration, human_bytes, verb
+from radmeter.units import counted, disk_size, duration, verb
 
 tell = Teller("journal")
 
@@ -90,7 +90,7 @@ def check(context: Context) -> Findings:
     limit = context.settings.journal_limit_bytes
     oldest = f", the oldest for {duration(age)}" if known and depth.records else ""
     yield tell.green(
-        f"{directory}: {waits}{oldest}; {human_bytes(depth.size_bytes)} of {human_bytes(limit)}",
+        f"{directory}: {waits}{oldest}; {disk_size(depth.size_bytes)} of {disk_size(limit)}",
         f"node {read_node(directory) or '(none yet)'}, {counted(depth.segments, 'segment')}",
     )
 
@@ -263,7 +263,7 @@ def _kept(context: Context) -> Findings:
     """Say which segments an earlier release kept because the checkpoint was above the journal's own records."""
     directory = context.settings.journal
     if kept := sorted(directory.glob("kept-segment-*.log")):
-        size = human_bytes(sum(path.stat().st_size for path in kept))
+        size = disk_size(sum(path.stat().st_size for path in kept))
         yield tell.yellow(
             f"{counted(len(kept), 'segment')} ({size}) kept in {directory} by an earlier release: packets in "
             f"them may not "
@@ -303,7 +303,7 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
     found = []
     share = depth.size_bytes / limit
     if share >= 0.5:
-        said = f"{directory} has {human_bytes(depth.size_bytes)}, {share:.0%} of its limit"
+        said = f"{directory} has {disk_size(depth.size_bytes)}, {share:.0%} of its limit"
         # A running shipper ships what is there: only a larger limit helps.
         shipping = bool(holder(directory, READER))
         command, note = _other_limit(context, limit * 2) if shipping else (context.remedy.service("ship"), "")
@@ -315,7 +315,7 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
     if usage.free < FREE_BYTES:
         found.append(
             tell.red(
-                f"{human_bytes(usage.free)} free on the disk of {directory}: if it is full, routers get no reply",
+                f"{disk_size(usage.free)} free on the disk of {directory}: if it is full, routers get no reply",
                 f"sudo du -xh --max-depth=2 {shlex.quote(str(_mount(directory)))} | sort -h | tail -20",
             )
         )
@@ -323,7 +323,7 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
         command, note = _other_limit(context, max(1 << 20, (usage.free + depth.size_bytes) // 2))
         found.append(
             tell.yellow(
-                f"{human_bytes(usage.free)} free on the disk of {directory}, whose limit is {human_bytes(limit)}: "
+                f"{disk_size(usage.free)} free on the disk of {directory}, whose limit is {disk_size(limit)}: "
                 "the disk will be full before that",
                 command,
                 note=note,

@@ -7,7 +7,7 @@ from radmeter.doctor import connections
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.doctor.tables import alter_system
-from radmeter.units import counted, duration, human_bytes
+from radmeter.units import counted, disk_size, duration
 
 MANY_SESSIONS = 100_000
 KEPT_WAL_BYTES = 1 << 30
@@ -88,13 +88,13 @@ def replication(context: Context) -> Findings:
             )
         elif not active:
             faults += 1
-            said = f"slot {name}: nobody reads from it, it holds {human_bytes(kept)} of WAL"
+            said = f"slot {name}: nobody reads from it, it holds {disk_size(kept)} of WAL"
             command = context.remedy.psql(drop, user=None if context.facts.is_superuser else "postgres")
             yield tell.red(said, command) if (kept or 0) > KEPT_WAL_BYTES else tell.yellow(said, command)
         elif (kept or 0) > KEPT_WAL_BYTES:
             faults += 1
             yield tell.yellow(
-                f"slot {name} is {human_bytes(kept)} behind",
+                f"slot {name} is {disk_size(kept)} behind",
                 context.remedy.psql("SELECT application_name, state, replay_lag FROM pg_stat_replication"),
             )
     if not faults:
@@ -154,7 +154,7 @@ def transactions(context: Context) -> Findings:
 def disk(context: Context) -> Findings:
     """Check the free space of the data directory, if it is on this machine."""
     tell = Teller("disk")
-    size = human_bytes(context.row("SELECT pg_database_size(current_database())")[0])
+    size = disk_size(context.row("SELECT pg_database_size(current_database())")[0])
     if (
         not context.row("SELECT pg_has_role('pg_read_all_settings', 'USAGE')")[0]
         and not context.facts.is_superuser
@@ -176,7 +176,7 @@ def disk(context: Context) -> Findings:
         )
         return
     share = usage.free / usage.total
-    said = f"database {size}, {human_bytes(usage.free)} free ({share:.0%}) in {place}"
+    said = f"database {size}, {disk_size(usage.free)} free ({share:.0%}) in {place}"
     if share >= 0.15 or usage.free > 200 << 30:
         yield tell.green(said)
         return

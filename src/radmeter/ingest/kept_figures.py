@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from radmeter.ingest.folders import segments_in
 from radmeter.ingest.kept_segments import limit_in_force
 from radmeter.plugin.journal import files
-from radmeter.units import counted, duration, human_bytes
+from radmeter.units import counted, disk_size, duration
 
 
 class Kept(NamedTuple):
@@ -62,11 +62,11 @@ def kept_line(limits: Limits, found: Kept) -> str:
     if found.since is None:
         return "nothing"
     said = (
-        f"{human_bytes(found.size_bytes)} in {counted(found.segments, 'segment')}, "
+        f"{disk_size(found.size_bytes)} in {counted(found.segments, 'segment')}, "
         f"since {found.since.astimezone():%Y-%m-%d %H:%M:%S %Z}"
     )
     if (seconds := cut_to(limits, found)) is not None:
-        limit = human_bytes(limit_in_force(limits.journal, limits.kept_bytes))
+        limit = disk_size(limit_in_force(limits.journal, limits.kept_bytes))
         said += f": {duration(seconds)} of {counted(limits.kept_hours, 'hour')}, since more than {limit} is not kept"
     return said
 

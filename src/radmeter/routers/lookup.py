@@ -16,6 +16,7 @@ SELECT id, name, mac, nas_identifier, ip_address, status, timezone, created_at, 
        merged_into, merged_at, interim_interval, stale_after_seconds, clients, plausible_mbit_per_second,
        tenant_id, tenant, site
 FROM radmeter.router_list WHERE true"""
+DISCOVERED = "discovered"
 STATUS = " AND status = %(status)s"
 REQUESTS = """
 SELECT vendor, host(address) AS coa_address, port AS coa_port, has_secret AS coa_secret,
@@ -34,6 +35,14 @@ CLOSED = """
 SELECT count(*) AS closed FROM (SELECT FROM radmeter.sessions
                                 WHERE router_id = %(id)s AND acctstoptime IS NOT NULL LIMIT %(most)s) AS first_ones"""
 
+# The address of a registered router, if no other registered router has it: as radmeter.match_router finds by it.
+SOLE_ADDRESS = """
+SELECT host(router.ip_address) AS address FROM public.routers AS router
+WHERE router.id = %(id)s AND router.status = 'active' AND NOT EXISTS (
+    SELECT FROM public.routers AS other
+    WHERE other.ip_address = router.ip_address AND coalesce(other.merged_status, other.status) = 'active'
+      AND coalesce(other.merged_into, other.id) <> router.id)"""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -42,7 +51,7 @@ def known_as(name: str, status: str, nas_identifier: str | None) -> str:
 
     The view radmeter.alert_list writes the same.
     """
-    return f"{nas_identifier or name} (discovered)" if status == "discovered" else name
+    return f"{nas_identifier or name} (discovered)" if status == DISCOVERED else name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +87,7 @@ class Router:
     @property
     def by_mac(self) -> str:
         """The MAC of a discovered router, by which it is claimed, with the name that it sends; else the name."""
-        if self.status != "discovered" or self.mac is None:
+        if self.status != DISCOVERED or self.mac is None:
             return self.shown
         return f"{self.mac} ({f'{self.nas_identifier}, ' if self.nas_identifier else ''}discovered)"
 
@@ -104,9 +113,13 @@ def find_router(
     if follow and not text.startswith("#"):
         found = _followed(connection, found)
     if not found:
+        # What somebody looks for among the discovered ones may never have been discovered.
+        address = (
+            ". Its packets may count for a registered router of its address" if status == DISCOVERED else ""
+        )
         raise NotKnown(
             f"there is no {status + ' ' if status else ''}router {text!r}: "
-            f"`radmeter routers list{' --status ' + status if status else ''}` lists them"
+            f"`radmeter routers list{' --status ' + status if status else ''}` lists them{address}"
         )
     if len(found) > 1:
         listed = ", ".join(map(str, found[:10])) + (", .." if len(found) > 10 else "")
@@ -180,6 +193,12 @@ def list_routers(
 def networks(connection: Connection, router: Router) -> list[str]:
     """Return the networks from which a router's packets came lately, the latest first."""
     return [str(row["network"]) for row in views.rows(connection, NETWORKS, {"id": router.id})]
+
+
+def sole_address(connection: Connection, router_id: int) -> str | None:
+    """Return the address by which packets find this registered router, also those of routers that are not known yet."""
+    found = views.rows(connection, SOLE_ADDRESS, {"id": router_id})
+    return found[0]["address"] if found else None
 
 
 def requests(connection: Connection, router: Router) -> Row:

@@ -17,7 +17,7 @@ from rich.table import Table
 from radmeter import output, waits
 from radmeter.printable import printable
 from radmeter.trial.totals import Comparison, Usage
-from radmeter.units import counted, human_bytes
+from radmeter.units import counted, volume
 
 REDRAW_SECONDS = 0.5
 LINE_SECONDS = 2.0
@@ -123,8 +123,8 @@ class Display:
         table.add_column("counted out", justify="right")
         shown = sorted(rows, key=lambda row: -sum(row.counted))[:most]
         for row in sorted(shown):
-            sent = [] if self._bare else [human_bytes(sum(row.sent))]
-            table.add_row(printable(row.name), *sent, *map(human_bytes, row.counted))
+            sent = [] if self._bare else [volume(sum(row.sent))]
+            table.add_row(printable(row.name), *sent, *map(volume, row.counted))
         if len(rows) > most:
             table.add_row(f"and {len(rows) - most} more")
         return table
@@ -153,4 +153,4 @@ def _sum(rows: Sequence[Comparison]) -> Comparison:
 
 
 def _total(rows: Sequence[Comparison] | None, side: str) -> str:
-    return human_bytes(sum(sum(getattr(row, side)) for row in rows or ()))
+    return volume(sum(sum(getattr(row, side)) for row in rows or ()))

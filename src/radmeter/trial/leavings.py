@@ -8,7 +8,7 @@ from pathlib import Path
 from radmeter.config import Settings
 from radmeter.embedded.changes import of_state
 from radmeter.plugin.config_file import checkout
-from radmeter.units import counted, human_bytes
+from radmeter.units import counted, disk_size
 
 # What a try-out makes in its state directory, besides the lock and the notes.
 OURS = (
@@ -29,7 +29,7 @@ def said(settings: Settings) -> list[str]:
     """Return the lines that say it."""
     state, root = settings.state.absolute(), checkout()
     notes = of_state(state).read()
-    left = [f"{state} ({human_bytes(_size(state))})"]
+    left = [f"{state} ({disk_size(_size(state))})"]
     if root is not None and (root / ".venv" / MADE_HERE).is_file():
         left.append(str(root / ".venv"))
     left += sorted({f"the system user {each['name']}" for each in notes if each["kind"] == "user"})

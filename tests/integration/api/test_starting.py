@@ -78,6 +78,23 @@ def test_mistakes_are_explained(api_dsn: str, database: str, tenants: Connection
     assert "64 hexadecimal digits" in refused(api_dsn, tmp_path, "--http-listen", "127.0.0.1:0")
 
 
+def test_a_login_that_may_more_than_serve_is_warned_of(
+    api_dsn: str, database: str, tenants: Connection, tmp_path: Path
+) -> None:
+    remedy = "radmeter migrate roles --login radmeter_http=radmeter_api"
+    with login_role(tenants, "radmeter_api", "radmeter_reader") as both:
+        for dsn, told in (
+            (database, "postgres is a superuser: "),
+            (as_role(database, both), f"{both} is also a member of radmeter_reader: "),
+        ):
+            with serving(dsn, tmp_path) as server:
+                assert told in server.text()
+                assert remedy in server.text()
+    (tmp_path / "serve.log").unlink()
+    with serving(api_dsn, tmp_path) as server:
+        assert "member of" not in server.text()
+
+
 def test_mistakes_with_certificates_are_explained(
     api_dsn: str, tmp_path: Path, certificate: tuple[Path, Path]
 ) -> None:

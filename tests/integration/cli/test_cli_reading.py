@@ -101,7 +101,7 @@ def test_columns_are_chosen_in_every_format(used: str) -> None:
     assert csv["bytes_in"] == str(row["bytes_in"])
     header, line = radmeter(used, *command).output.splitlines()
     assert header.split() == ["session", "id", "bytes", "in", "username"]
-    assert line.split() == [row["session_id"], "954", "MiB", row["username"]]
+    assert line.split() == [row["session_id"], "1.00", "GB", row["username"]]
     wrong = radmeter(used, "sessions", "--columns", "username,nosuch")
     assert (wrong.exit_code, wrong.output) == (2, "")
     assert "there is no column 'nosuch': there are id, username, " in wrong.errors
@@ -181,7 +181,7 @@ def test_the_top_users_of_a_month(database: str, connection: Connection) -> None
     seventh = radmeter(database, "usage", "users", "--top", "30", "--period", "2026-10").output.splitlines()[
         -7
     ]
-    assert seventh.split() == ["user7", "gold", "140", "B", "14", "B", "154", "B", "1000", "B"]
+    assert seventh.split() == ["user7", "gold", "140", "B", "14", "B", "154", "B", "1.00", "kB"]
 
 
 def test_a_long_list_is_paged_on_a_terminal_and_only_there(used: str) -> None:
@@ -242,8 +242,8 @@ def test_top_shows_who_uses_what(used: str) -> None:
         with Packets(used) as packets:
             packets.add("Stop", "now", User_Name="mallory", NAS_Identifier="sim-router-05", Acct_Input_Octets=3 * 2**20,
                         Called_Station_Id="02-00-00-00-00-01")  # fmt: skip
-        live.expect(r"mallory\s+3.00 MiB\s+0 B\s+3.00 MiB")
-        live.expect(r"sim-router-05 \(discovered\)\s+3.00 MiB")
+        live.expect(r"mallory\s+3.15 MB\s+0 B\s+3.15 MB")
+        live.expect(r"sim-router-05 \(discovered\)\s+3.15 MB")
         live.child.sendintr()
         assert live.end() == 0
 

@@ -1,6 +1,7 @@
 """`radmeter routers`: what an operator types, and what is said to slips of the pen."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_show_tells_the_open_sessions_and_how_far_the_clock_is_off(database: str
     shown = radmeter(database, "routers", "show", "ap-1", "--format", "json").json()
     assert (shown["open_sessions"], shown["clock_skew_seconds"]) == (2, 90)
     assert shown["bytes_today"] == 3 << 30
-    assert re.search(r"^bytes today +3\.00 GiB$", radmeter(database, "routers", "show", "ap-1").output, re.M)
+    assert re.search(r"^bytes today +3\.22 GB$", radmeter(database, "routers", "show", "ap-1").output, re.M)
 
 
 def test_the_list_is_paged_by_id_and_chosen_by_status(database: str) -> None:
@@ -84,6 +85,34 @@ def test_a_discovered_router_is_claimed_by_id_mac_or_name(database: str, text: s
     # Its usage was counted on a day of UTC, and in Cairo it may be tomorrow.
     days = radmeter(database, "usage", "router", "lobby", "--days", "2", "--format", "json").json()
     assert sum(day["bytes_in"] for day in days) == 7
+
+
+@pytest.mark.parametrize("mac", [{}, {"Called_Station_Id": "02-00-00-00-00-01"}])
+def test_a_claim_says_that_new_routers_at_its_address_count_for_it_and_how_they_do_not(
+    database: str, mac: dict[str, str]
+) -> None:
+    elsewhere = {"NAS_IP_Address": "192.0.2.9"}
+    with Packets(database) as packets:
+        packets.add("Start", "s1", NAS_Identifier="lobby", **mac)
+        packets.add("Start", "s2", NAS_Identifier="far", **elsewhere)
+    done = radmeter(database, "routers", "claim", "#1", "--name", "lobby")
+    command = "radmeter routers set '#1' --ip ''"
+    assert "packets of new routers that show 10.0.0.1 count for it" in done.errors
+    assert f"`{command}`" in done.errors
+    with Packets(database) as packets:
+        packets.add("Start", "s3", NAS_Identifier="sauna")
+        packets.add("Start", "s4", NAS_Identifier="attic", Called_Station_Id="02-00-00-00-00-02")
+    assert names(database) == ["lobby", "far"]
+    assert radmeter(database, *shlex.split(command)[1:]).exit_code == 0
+    with Packets(database) as packets:
+        packets.add("Start", "s5", NAS_Identifier="lobby", **mac)
+        packets.add("Start", "s6", NAS_Identifier="sauna")
+        packets.add("Start", "s7", NAS_Identifier="attic", Called_Station_Id="02-00-00-00-00-02")
+    assert names(database) == ["lobby", "far", "sauna", "02:00:00:00:00:02"]
+    # An address that another registered router has finds neither.
+    assert radmeter(database, "routers", "add", "--name", "pool", "--ip", "192.0.2.9").exit_code == 0
+    done = radmeter(database, "routers", "claim", "#2")
+    assert (done.output, done.errors) == ("claimed router #2 'far'\n", "")
 
 
 def test_a_claim_without_a_name_keeps_the_discovered_one(database: str) -> None:
@@ -122,7 +151,8 @@ def test_a_claim_by_a_name_that_several_have_is_told_with_their_ids(
         (["add", "--name", "new", "--mac", "02-00-00-00-00-02"],
          "this router was discovered as #2 and has usage: claim it with \"radmeter routers claim '#2'\""),
         (["claim", "nowhere", "--name", "x"],
-         "there is no discovered router 'nowhere': `radmeter routers list --status discovered` lists them"),
+         "there is no discovered router 'nowhere': `radmeter routers list --status discovered` lists them. "
+         "Its packets may count for a registered router of its address"),
         (["claim", "#2", "--name", "lobby"],
          'the name "lobby" is taken by the active router #1: choose another with --name'),
         (["show", "nowhere"], "there is no router 'nowhere': `radmeter routers list` lists them"),

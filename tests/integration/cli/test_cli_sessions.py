@@ -55,7 +55,7 @@ def test_a_session_is_shown_with_exact_bytes_and_where_it_was(database: str, pac
     )
     assert (row["bytes_in"], row["bytes_out"], row["session_seconds"]) == (1, 4294967295, 60)
     assert (row["terminate_cause"], row["closed_by"]) == ("User-Request", "stop")
-    assert "4.00 GiB" in radmeter(database, "sessions").output
+    assert "4.29 GB" in radmeter(database, "sessions").output
 
 
 @pytest.mark.parametrize("arguments", [[], ["--user", "alice"], ["--router", "#1"], ["--open"]])

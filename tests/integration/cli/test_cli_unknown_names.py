@@ -135,7 +135,8 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "routers claim ROUTER": (
         "routers claim nosuch",
         1,
-        "there is no discovered router 'nosuch': `radmeter routers list --status discovered` lists them",
+        "there is no discovered router 'nosuch': `radmeter routers list --status discovered` lists them. "
+        "Its packets may count for a registered router of its address",
     ),
     "routers rename ROUTER": ("routers rename nosuch x", 1, ROUTER),
     "routers set ROUTER": ("routers set nosuch --timezone UTC", 1, ROUTER),

@@ -32,7 +32,7 @@ def test_a_session_under_way_is_in_the_usage_of_its_user(database: str, packets:
     assert (row["bytes_in"], row["bytes_out"], row["bytes_total"]) == (5, GIGAWORD + 6, GIGAWORD + 11)
     (row,) = radmeter(database, "usage", "user", "alice", "--format", "csv").csv()
     assert row["bytes_total"] == str(GIGAWORD + 11)
-    assert "4.00 GiB" in radmeter(database, "usage", "user", "alice").output
+    assert "4.29 GB" in radmeter(database, "usage", "user", "alice").output
 
 
 def test_an_unknown_user_is_an_error_and_not_zero_usage(database: str, packets: Packets) -> None:

@@ -426,7 +426,7 @@ def test_a_host_sees_its_own_and_nothing_else(
     assert "ap-001" in text
     assert "ap-006" not in text
     assert "Camping" not in text
-    assert "GiB" in chromium.text(".tiles")
+    assert " GB" in chromium.text(".tiles")
     for theme in ("dark", "light"):
         chromium.theme(theme)
         assert chromium.accessibility_faults() == []
@@ -444,3 +444,25 @@ def test_a_host_sees_its_own_and_nothing_else(
     assert chromium.console_faults() == [] or all(
         "403" in each or "404" in each for each in chromium.console_faults()
     )
+
+
+def test_the_page_stays_where_it_is_when_it_is_no_longer_live(noc: Browser) -> None:
+    where = "return Math.round(document.querySelector('main').getBoundingClientRect().top)"
+    noc.open("/alerts")
+    noc.until("live", lambda: noc.text(".live") == "live")
+    for width in (1280, 1440, 1920):
+        noc.size(width, 900)
+        before = noc.script(where)
+        for said in (
+            "connecting",
+            "not live for 3600 s",
+            "not live: connecting again",
+            "not live: log in again",
+        ):
+            noc.script(
+                "const it = document.querySelector('.live'); it.dataset.state = 'off'; it.textContent = arguments[0];",
+                said,
+            )
+            assert noc.script(where) == before, (width, said)
+            assert not noc.is_wider_than_its_window(), (width, said)
+        noc.script("document.querySelector('.live').textContent = 'live'")

@@ -25,7 +25,7 @@ SAID: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "router lobby",
         {"octets": 60 * 1024**3, "usual_octets": 1024**3, "hour": AT},
         "router lobby has more traffic than usual",
-        "60.00 GiB in the hour of 2026-03-10 08:00:00 UTC; usual are 1.00 GiB",
+        "64.42 GB in the hour of 2026-03-10 08:00:00 UTC; usual are 1.07 GB",
     ),
     "quota": (
         "user alice",

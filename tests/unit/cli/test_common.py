@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from radmeter.cli import common
 from radmeter.config import Settings
 from radmeter.errors import StoreError
-from radmeter.units import human_bytes
+from radmeter.units import compact_volume, disk_size, volume
 
 NOON = datetime.datetime(2026, 11, 20, 12, 0, tzinfo=datetime.UTC)
 ROW = {
@@ -46,8 +46,31 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
         (2**80, "1048576.00 EiB"),
     ],
 )
-def test_byte_counts_for_people_are_in_binary_units(count: int | Decimal | None, text: str) -> None:
-    assert human_bytes(count) == text
+def test_what_lies_on_a_disk_is_in_powers_of_1024(count: int | Decimal | None, text: str) -> None:
+    assert disk_size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text", "compact"),
+    [
+        (None, "-", "-"),
+        (0, "0 B", "0 B"),
+        (999, "999 B", "999 B"),
+        (1000, "1.00 kB", "1.00 kB"),
+        (5_000_000, "5.00 MB", "5.00 MB"),
+        (999_994_999, "999.99 MB", "1.00 GB"),
+        (999_995_000, "1.00 GB", "1.00 GB"),
+        (4 * 2**30, "4.29 GB", "4.29 GB"),
+        (938_760_000_000, "938.76 GB", "939 GB"),
+        (Decimal(2**63), "9.22 EB", "9.22 EB"),
+        (-2048, "-2.05 kB", "-2.05 kB"),
+        (10**24, "1000000.00 EB", "1000000 EB"),
+    ],
+)
+def test_what_users_carried_is_in_powers_of_1000(
+    count: int | Decimal | None, text: str, compact: str
+) -> None:
+    assert (volume(count), compact_volume(count)) == (text, compact)
 
 
 def test_json_has_exact_bytes_as_integers_and_times_in_iso_8601(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +100,7 @@ def test_a_table_has_human_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     title, header, line = capsys.readouterr().out.splitlines()
     assert title == "what it is about"
     assert header.split() == ["username", "bytes", "in", "day"]
-    assert line.split() == ["alice", "8.00", "PiB", "2026-11-20"]
+    assert line.split() == ["alice", "9.01", "PB", "2026-11-20"]
 
 
 def test_no_rows_are_an_empty_array_and_a_lone_header(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,8 @@ def environment() -> Environment:
         "prose": _prose,
         "headline": wording.headline,
         "explained": pass_context(_explained),
-        "size": units.human_bytes,
+        "volume": units.volume,
+        "disk_size": units.disk_size,
         "number": _number,
         "counted": units.counted,
         "duration": units.duration,
@@ -81,9 +82,7 @@ def chart(rows: Sequence[Mapping[str, Any]], title: str) -> Markup:
     ]
     parts = []
     for width, name in ((charts.WIDTH, "broad"), (charts.NARROW, "slim")):
-        drawn = charts.bar_chart(
-            bars, title=title, legend=("from users", "to users"), binary=True, width=width
-        )
+        drawn = charts.bar_chart(bars, title=title, legend=("from users", "to users"), width=width)
         parts.append(drawn[drawn.index("<svg") :].replace("<svg ", f'<svg class="{name}" ', 1))
     # It escapes the texts that it gets.
     return Markup("".join(parts))  # noqa: S704

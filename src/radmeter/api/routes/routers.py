@@ -126,5 +126,7 @@ ROUTES = (
         # Its values come from packets, and may have changed since somebody looked at them.
         if_match="needed",
         summary="Make a discovered router an active one",
+        description="From then on packets of new routers that show its ip_address count for it, unless another active "
+        "router has that address, too. `radmeter routers set '#ID' --ip ''` takes the address off.",
     ),
 )

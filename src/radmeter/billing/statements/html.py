@@ -37,6 +37,22 @@ tr { break-inside: avoid; }
 small { display: block; color: #666; }
 svg { width: 100%; height: auto; }
 li { margin: .2em 0; }
+@media screen and (max-width: 50em) {
+  body { margin: 1em auto; }
+  h1 { font-size: 1.3em; }
+  .totals { grid-template-columns: 1fr auto; }
+  .totals dd { overflow-wrap: normal; }
+  .parties, .facts { grid-template-columns: minmax(0, 1fr); gap: 1em; }
+  thead { display: none; }
+  table, tbody, tfoot, tr { display: block; }
+  tr { padding: .4em 0; border-bottom: 1px solid #ddd; }
+  tfoot tr { border-bottom: none; border-top: 2px solid #222; }
+  td, tfoot td { display: flex; justify-content: space-between; gap: 1em; padding: .1em 0; border: none; }
+  td:empty { display: none; }
+  td::before { content: attr(data-label); color: #666; font-weight: normal; }
+  td.w { display: block; }
+  td.w::before { content: none; }
+}
 """
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{b64encode(sha256(STYLE.encode()).digest()).decode()}'; "
@@ -90,7 +106,7 @@ def _part(part: Part) -> str:
 
 def _name(text: str) -> str:
     """Return text of others: its direction of writing does not turn what is beside it."""
-    return f"<bdi>{escape(text)}</bdi>"
+    return f"<bdi>{escape(text)}</bdi>" if text else ""
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:
@@ -107,15 +123,20 @@ def _totals(totals: Sequence[tuple[str, str, bool]]) -> str:
 
 
 def _table(table: Table) -> str:
-    classes = [f'class="{each}"' for each in table.align]
     head = "".join(
-        f'<th scope="col" {kind}>{escape(text)}</th>' for text, kind in zip(table.head, classes, strict=True)
+        f'<th scope="col" class="{kind}">{escape(text)}</th>'
+        for text, kind in zip(table.head, table.align, strict=True)
     )
+    # On a phone each cell is a line, with the name of its column before it.
+    cells = [
+        f'<td class="{kind}" data-label="{escape(text)}">'
+        for text, kind in zip(table.head, table.align, strict=True)
+    ]
     rows = "\n".join(
-        f"<tr>{''.join(f'<td {kind}>{_cell(cell)}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>"
+        f"<tr>{''.join(f'{begin}{_cell(cell)}</td>' for cell, begin in zip(row, cells, strict=True))}</tr>"
         for row in table.rows
     )
-    foot = "".join(f"<td {kind}>{escape(text)}</td>" for text, kind in zip(table.foot, classes, strict=False))
+    foot = "".join(f"{begin}{escape(text)}</td>" for text, begin in zip(table.foot, cells, strict=False))
     return (
         f"<h2>{escape(table.title)}</h2>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n"
         + (f"<tfoot><tr>{foot}</tr></tfoot>\n" if table.foot else "")
