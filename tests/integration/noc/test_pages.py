@@ -38,7 +38,8 @@ UPDATE radmeter.journal_segment SET records = records + 500, last_received_at = 
 WRITTEN = r"""
 const faults = [], text = document.querySelector("main").textContent;
 // What lies on a disk is in powers of 1024. Only two pages have it.
-const binary = ["/pipeline", "/doctor"].includes(location.pathname) ? [] : text.match(/[0-9][0-9.,]* ?[KMGTP]iB\b/g) || [];
+const ofDisks = ["/pipeline", "/doctor"].includes(location.pathname);
+const binary = ofDisks ? [] : text.match(/[0-9][0-9.,]* ?[KMGTP]iB\b/g) || [];
 for (const each of binary) faults.push("another unit: " + each);
 if (text.includes("`")) faults.push("backticks");
 const stops = "a[href], button, input:not([type=hidden]), select, summary, [tabindex]";
