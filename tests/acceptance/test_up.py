@@ -328,7 +328,8 @@ def test_a_user_of_the_documents_logs_in_uses_up_the_quota_and_gets_more(
     counted = '.venv/bin/radmeter users show bob --format json | grep -q \'"status": *"over"\''
     usage = ".venv/bin/radmeter usage user alice"
     packet = changed(
-        block("operators/install.md", "packet"), {usage: f"until {usage} | grep -q 3000; do sleep 0.1; done"}
+        block("operators/install.md", "packet"),
+        {usage: f"until {usage} --format json | grep -q 2000; do sleep 0.1; done"},
     )
     login = changed(
         block("operators/install.md", "login"), {"sleep 1\n": f"until {counted}; do sleep 0.1; done\n"}
