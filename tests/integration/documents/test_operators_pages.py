@@ -14,7 +14,6 @@ from support.documents import block, changed, commands, run
 from support.scripted_nas import SECRET, refuses, scripted_nas
 from support.servers import Connection
 
-
 SESSION = """
 INSERT INTO radacct_open (acctuniqueid, acctsessionid, username, router_id, nasipaddress, acctstarttime, acctupdatetime)
 SELECT %s, %s, %s, id, '10.0.0.1', now(), now() FROM routers WHERE name = 'lobby'"""
