@@ -69,7 +69,7 @@ WAITING_FILES = (
 ONE_VERSION = (
     *(
         f"integration/{room}/"
-        for room in ("adoption", "alerts", "api", "billing", "cli", "database", "doctor", "jobs")
+        for room in ("adoption", "alerts", "api", "billing", "cli", "database", "doctor", "documents", "jobs")
     ),
     *(f"integration/{room}/" for room in ("metrics", "noc", "partitions", "people", "quotas", "routers")),
     *(f"integration/{room}/" for room in ("schema", "usage", "webhooks")),

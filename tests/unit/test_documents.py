@@ -20,7 +20,7 @@ def kinds(document: Path) -> Iterator[tuple[int, str, str]]:
         fence = line.lstrip().startswith("```")
         if fence or fenced:
             yield number, "code", line
-        elif not line.strip() or line.lstrip().startswith("<!-- run:"):
+        elif not line.strip() or line.lstrip().startswith("<!--"):
             yield number, "blank", line
         elif line.startswith("#"):
             yield number, "heading", line

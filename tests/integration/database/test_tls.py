@@ -1,6 +1,7 @@
 """TLS to PostgreSQL with the commands of docs/security.md, and what `verify-full` refuses."""
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.commands import radmeter
-from support.documents import block
+from support.documents import block, changed
 from support.servers import Server, installed
 
 from radmeter.errors import StoreUnavailable
@@ -64,8 +65,8 @@ def tls(place: Path) -> Iterator[Server]:
             block("security.md", "pg_hba").replace("192.0.2.0/24", "127.0.0.1/32").replace("peer", "trust")
         )
         (server.base / "data" / "pg_hba.conf").write_text(rules)
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET ssl = on")
+        psql = f"{shlex.quote(str(programs / 'psql'))} -d {shlex.quote(server.dsn())}"
+        subprocess.run(["bash", "-euc", changed(block("security.md", "ssl"), {"psql": psql})], check=True)
         server.stop()
         server.start()
         yield server
