@@ -6,10 +6,7 @@ from bench import redirect
 from bench.plan import Plan
 from bench.rounds import MOST_PER_SECOND, Figures, Say
 from bench.sustained import sustain
-from bench.systems import PACKET, TRIGGERS, Bench, Run, System
-
-ALONE = System("radmeter sync=packet, radiusd -t", "radmeter", threads=False)
-TWO = System("radmeter sync=packet, two radiusd -t", "radmeter", threads=False, processes=2)
+from bench.systems import ALONE, PACKET, TRIGGERS, TWO, Bench, Run
 
 
 def measure(bench: Bench, plan: Plan, say: Say) -> Figures:

@@ -64,6 +64,8 @@ STOCK = System("rlm_sql", "stock")
 TRIGGERS = System("rlm_sql + row triggers", "triggers")
 PACKET = System("radmeter sync=packet", "radmeter", "packet")
 INTERVAL = System("radmeter sync=interval", "radmeter", "interval")
+ALONE = System("radmeter sync=packet, radiusd -t", "radmeter", threads=False)
+TWO = System("radmeter sync=packet, two radiusd -t", "radmeter", threads=False, processes=2)
 EMPTY = System("empty handler", "empty")
 ALL = (STOCK, TRIGGERS, PACKET, INTERVAL, EMPTY)
 

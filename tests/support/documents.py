@@ -128,18 +128,20 @@ def shape(line: str) -> str:
 
 @dataclass(frozen=True)
 class Fence:
-    """A fenced block: its page, its line, and the comment before it."""
+    """A fenced block: its page, its line, the comment before it, and the name of the block right above it, if any."""
 
     page: str
     line: int
     name: str | None
     reason: str | None
+    below: str | None = None
 
 
 def fences(path: Path) -> list[Fence]:
     """Return the fenced blocks of a document. The page is named as `block` takes it."""
     page = os.path.relpath(path, DOCS)
-    found, inside, before = [], False, ""
+    found: list[Fence] = []
+    inside, before, end = False, "", 0
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if line.lstrip().startswith("```"):
             if not inside:
@@ -147,7 +149,10 @@ def fences(path: Path) -> list[Fence]:
                 name, reason = (
                     (None, None) if mark is None else (None, mark[2]) if mark[1] else (mark[2], None)
                 )
-                found.append(Fence(page, number, name, reason))
+                below = found[-1].name if found and end == number - 2 and not before else None
+                found.append(Fence(page, number, name, reason, below))
+            else:
+                end = number
             inside = not inside
         before = line
     return found

@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from support.documents import Fence, fences
+from support.documents import Fence, blocks, fences
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "radius" / "README.md"])
@@ -30,7 +30,7 @@ def read_by_tests() -> frozenset[tuple[str, str]]:
 
 def read_by(text: str) -> Iterator[tuple[str, str]]:
     """Yield the pages and names of a file. If one of the two is a variable, any text of the file may be in it."""
-    if not re.search(r"\b(?:block|documented)\(", text):
+    if not re.search(r"\b(?:blocks?|documented)\(", text):
         return
     tree = ast.parse(text)
     texts = [each for node in ast.walk(tree) for each in constant(node)]
@@ -38,7 +38,13 @@ def read_by(text: str) -> Iterator[tuple[str, str]]:
         called = (
             getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
         )
-        if not isinstance(node, ast.Call) or called not in ("block", "documented"):
+        if not isinstance(node, ast.Call) or called not in ("block", "blocks", "documented"):
+            continue
+        if called == "blocks":
+            # All from a heading on, and what they print, which stands in the fences right below them.
+            page, section = (text for each in node.args for text in constant(each))
+            for name, _, shown in blocks(page, section):
+                yield from [(page, name), *([(page, f"what {name} prints")] if shown is not None else [])]
             continue
         if called == "block":
             page, name = node.args[0], node.args[-1]
@@ -61,6 +67,8 @@ def fault(fence: Fence) -> str | None:
     if fence.reason:
         return None
     if fence.name is None:
+        if (fence.page, f"what {fence.below} prints") in read_by_tests():
+            return None
         return "neither `<!-- run: NAME -->` nor `<!-- not run: WHY -->` is above it"
     if (fence.page, fence.name) not in read_by_tests():
         return f"no test reads {fence.name!r} of {fence.page!r}"

@@ -69,6 +69,7 @@ def test_keys(database: str) -> None:
 
 def test_routers(lobby: str, connection: Connection) -> None:
     run(block("operators/routers.md", "clients"), lobby)
+    run(block("operators/routers.md", "shared address"), lobby)
     run(block("operators/routers.md", "rates"), lobby)
     connection.execute(block("operators/routers.md", "falls").encode())
 

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from support.documents import block
+
 RADIUS = Path(__file__).parents[3] / "radius"
 NAMES = ["radmeter", *(f"radmeter_{number}" for number in range(2, 65))]
 
@@ -13,10 +15,7 @@ def test_the_commands_make_64_instances_of_one_configuration(tmp_path: Path) -> 
     raddb = tmp_path / "raddb"
     shutil.copytree(RADIUS, raddb)
     (raddb / "mods-enabled").mkdir()
-    (section,) = re.findall(
-        r"^## 64 instances\n.*?(?=^## )", (RADIUS / "README.md").read_text(), re.DOTALL | re.MULTILINE
-    )
-    (commands,) = re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    commands = block("../radius/README.md", "instances")
     assert "/etc/freeradius/3.0" in commands
     script = "set -e\n" + commands.replace("/etc/freeradius/3.0", str(raddb))
     subprocess.run(["bash", "-c", script], check=True)
