@@ -42,9 +42,11 @@ def read_by(text: str) -> Iterator[tuple[str, str]]:
             continue
         if called == "blocks":
             # All from a heading on, and what they print, which stands in the fences right below them.
-            page, section = (text for each in node.args for text in constant(each))
-            for name, _, shown in blocks(page, section):
-                yield from [(page, name), *([(page, f"what {name} prints")] if shown is not None else [])]
+            for document, section in product(*(constant(each) for each in node.args)):
+                for name, _, shown in blocks(document, section):
+                    yield document, name
+                    if shown is not None:
+                        yield document, f"what {name} prints"
             continue
         if called == "block":
             page, name = node.args[0], node.args[-1]
