@@ -43,10 +43,10 @@ def read_by(text: str) -> Iterator[tuple[str, str]]:
         if called == "blocks":
             # All from a heading on, and what they print, which stands in the fences right below them.
             for document, section in product(*(constant(each) for each in node.args)):
-                for name, _, shown in blocks(document, section):
-                    yield document, name
+                for run, _, shown in blocks(document, section):
+                    yield document, run
                     if shown is not None:
-                        yield document, f"what {name} prints"
+                        yield document, f"what {run} prints"
             continue
         if called == "block":
             page, name = node.args[0], node.args[-1]
