@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.commands import Packets, radmeter
@@ -89,12 +90,11 @@ def test_a_discovered_router_is_claimed_by_id_mac_or_name(database: str, text: s
 
 @pytest.mark.parametrize("mac", [{}, {"Called_Station_Id": "02-00-00-00-00-01"}])
 def test_a_claim_says_that_new_routers_at_its_address_count_for_it_and_how_they_do_not(
-    database: str, mac: dict[str, str]
+    database: str, mac: dict[str, Any]
 ) -> None:
-    elsewhere = {"NAS_IP_Address": "192.0.2.9"}
     with Packets(database) as packets:
         packets.add("Start", "s1", NAS_Identifier="lobby", **mac)
-        packets.add("Start", "s2", NAS_Identifier="far", **elsewhere)
+        packets.add("Start", "s2", NAS_Identifier="far", NAS_IP_Address="192.0.2.9")
     done = radmeter(database, "routers", "claim", "#1", "--name", "lobby")
     command = "radmeter routers set '#1' --ip ''"
     assert "packets of new routers that show 10.0.0.1 count for it" in done.errors
