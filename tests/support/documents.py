@@ -39,7 +39,8 @@ def blocks(document: str, section: str) -> list[tuple[str, str, str | None]]:
 
 # What is another one at each run: times and days but those of January 2026, numbers and ports of packets.
 _ANOTHER = re.compile(
-    r"\b(?!2026-01)\d{4}-\d\d(?:-\d\d)?(?: \d\d:\d\d(?::\d\d)?)?\b|(?<=Id )\d+|(?<=\.0\.[01]:)\d{5}\b|(?<=length )\d+"
+    r"\b(?!2026-01)\d{4}-\d\d(?:-\d\d)?(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+Z)?)?)?\b"
+    r"|(?<=Id )\d+|(?<=\.0\.[01]:)\d{5}\b|(?<=length )\d+"
 )
 
 

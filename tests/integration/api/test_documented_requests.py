@@ -1,4 +1,4 @@
-"""The requests of docs/operators/api.md, as a reader pastes them."""
+"""The requests of docs/operators/api.md and docs/integrators/index.md, as a reader pastes them."""
 
 import os
 import shutil
@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Mapping
 
 import pytest
-from support.documents import block, changed
+from support import commands
+from support.documents import as_shown, block, blocks, changed
 from support.http_server import HttpServer
 from support.servers import Connection
 
@@ -55,6 +56,37 @@ def test_each_request_does_what_the_document_says(
         "terrace",
         "active",
     )
+
+
+def test_the_answers_are_those_of_the_page(
+    api: HttpServer, keys: Mapping[str, str], tenants: Connection, database: str
+) -> None:
+    commands.run(database, "plans", "add", "basic", "--quota", "10MB")
+    commands.run(database, "users", "add", "bob", "--plan", "basic", "--no-password")
+    commands.run(database, "users", "top-up", "bob", "20MB")
+    tenants.execute(
+        "INSERT INTO user_quota_usage (username, period_start, bytes_in)"
+        " VALUES ('bob', date_trunc('month', now() AT TIME ZONE 'UTC'), 12000000)"
+    )
+    found = blocks("integrators/index.md", "## A request and its answer")
+    assert len(found) == 2
+    for name, code, shown in found:
+        done = subprocess.run(
+            ["bash", "-euc", code],
+            env={
+                "PATH": os.environ["PATH"],
+                "RADMETER_HTTP_URL": f"http://127.0.0.1:{api.port}",
+                "RADMETER_HTTP_KEY": keys["reader"],
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert shown is not None, name
+        assert as_shown(shown, done.stdout), done.stdout
 
 
 def test_who_writes_a_wrong_name_is_told_the_right_ones(api: HttpServer, keys: Mapping[str, str]) -> None:
