@@ -120,9 +120,8 @@ def discard(settings: Settings, month: "Month", tenants: Sequence[str], yes: boo
     if not closes:
         output.say(f"{month} is not closed: nothing to do")
     else:
-        output.say(
-            f"{month} is open again for {counted(closes, 'recipient')}; {counted(drafts, 'draft')} removed"
-        )
+        # A recipient without a draft was closed, too, and nobody knows of it.
+        output.say(f"{month} is open again; {counted(drafts, 'draft')} removed")
 
 
 @click.command("issue", epilog="Example: radmeter billing issue 2026-10")

@@ -68,3 +68,25 @@ def test_names_and_addresses_that_drafts_lack_are_named(books: Books) -> None:
     assert warned("billing", "discard", str(LATEST), "--tenant", "acme", "--yes") == []
     assert warned(*close, "--yes") == []
     assert warned("billing", "issue", str(LATEST), "--yes") == []
+
+
+def test_what_was_discarded_and_credited_is_said(books: Books) -> None:
+    """Bistro has nothing to bill, so there is nothing of it to discard."""
+    for tenant in ("acme", "bistro"):
+        books.tenant(tenant)
+    books.router("lobby", "acme")
+    books.used("lobby", day(LATEST, 3), 2 * GB)
+    books.close(LATEST)
+    said = radmeter(books.dsn, "billing", "discard", str(LATEST), "--yes")
+    assert said.output == f"{LATEST} is open again; 1 draft removed\n"
+    (number,) = books.closed(LATEST)
+    books.credit(number, "0.40")
+    heading, row = radmeter(books.dsn, "billing", "list").output.splitlines()
+    assert heading.split()[-3:] == ["gross", "credited", "status"]
+    assert row.split()[-3:] == ["1.00", "0.40", "issued"]
+    said = radmeter(books.dsn, "billing", "show", "#999999")
+    assert said.exit_code == 1
+    assert (
+        "there is no invoice '#999999': `radmeter billing list` lists them. The numbers of drafts"
+        in said.errors
+    )
