@@ -84,6 +84,9 @@ def doctor() -> Lines:
     child.close()
     if child.exitstatus or "yellow" in text(screen) or "unknown" in text(screen):
         sys.exit(f"doctor is not green:\n{text(screen).rstrip()}")
+    # A busy machine: the try-out would have few frames, too.
+    if "waiting for the check" in text(screen):
+        sys.exit(f"the machine is busy, record again:\n{text(screen).rstrip()}")
     return lines(screen)
 
 

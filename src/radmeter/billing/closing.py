@@ -44,7 +44,8 @@ class Result(NamedTuple):
     """What a close did.
 
     `before`: tenants whose month was closed already. `users_before`: so was that of the users. `earlier`: the first
-    month before all closed ones that has usage of these tenants to bill, and is open.
+    month before all closed ones that has usage of these tenants to bill, and is open. `lacking`: names and
+    addresses that drafts of the month lack.
     """
 
     drafts: list[Closed]
@@ -53,6 +54,7 @@ class Result(NamedTuple):
     users_before: bool
     notes: list[str]
     earlier: Month | None
+    lacking: list[overlooked.Lacking]
 
 
 @contextmanager
@@ -131,6 +133,7 @@ def _close(connection: Connection, month: Month, names: Sequence[str]) -> Result
         users_before=not names and not users_open,
         notes=notes,
         earlier=earlier,
+        lacking=overlooked.lacking(connection, month),
     )
     if tenants or users_open:
         connection.execute(

@@ -187,7 +187,10 @@ def find(connection: Connection, name: str, issuer: str | None = None) -> Row:
         found = documents(connection, number=name, issuer=issuer)
     if not found:
         of = "" if issuer is None else f" of the issuer {issuer!r}"
-        raise NotKnown(f"there is no invoice {name!r}{of}: `radmeter billing list` lists them")
+        gaps = " The numbers of drafts have gaps: a dry run uses some up." if name.startswith("#") else ""
+        raise NotKnown(
+            f"there is no invoice {name!r}{of}: `radmeter billing list` lists them.{gaps}".rstrip(".")
+        )
     if len(found) > 1:
         issuers = ", ".join(row["issuer"] for row in found)
         raise NotKnown(f"several issuers have an invoice {name!r} ({issuers}): name one with --issuer")

@@ -1,4 +1,6 @@
-"""What a close does not bill because nobody said to whom, or for how much: usage without a tenant or a rate."""
+"""What nobody said: to whom, or for how much, usage is billed, and the names and addresses that drafts lack."""
+
+from typing import NamedTuple
 
 from radmeter.billing.months import Month
 from radmeter.database.connection import Connection
@@ -29,10 +31,20 @@ WHERE tenant.currency IS NULL
                   WHERE rate.tenant_id = tenant.id AND rate.from_day <= used.usage_date)
 GROUP BY tenant.id, tenant.name HAVING sum(used.octets) > 0
 ORDER BY sum(used.octets) DESC, tenant.id"""  # noqa: S608  # constants
-NAMELESS_ISSUERS = """
-SELECT DISTINCT issuer.name
-FROM public.invoices AS invoice JOIN radmeter.issuers AS issuer ON issuer.id = invoice.issuer_id
-WHERE invoice.status = 'draft' AND issuer.legal_name IS NULL ORDER BY 1"""
+# What an invoice needs besides (EU: VAT Directive, Article 226(5)). Drafts have what was copied into them at the close.
+# Of users nobody knows an address.
+LACKING = """
+SELECT lacking.what, lacking.whose, array_agg(DISTINCT lacking.name ORDER BY lacking.name), min(lacking.first)
+FROM (SELECT unnest(ARRAY['legal name', 'address']) AS what, 'issuer' AS whose, draft.issuer ->> 'name' AS name,
+             unnest(ARRAY[draft.issuer ->> 'legal_name', draft.issuer ->> 'address']) AS value,
+             draft.period_start AS first
+      FROM public.invoices AS draft WHERE draft.status = 'draft'
+      UNION ALL
+      SELECT 'address', 'tenant', draft.recipient ->> 'name', draft.recipient ->> 'address', draft.period_start
+      FROM public.invoices AS draft WHERE draft.status = 'draft' AND draft.username IS NULL) AS lacking
+WHERE coalesce(lacking.value, '') = '' AND (%(period)s::date IS NULL OR lacking.first = %(period)s)
+GROUP BY lacking.what, lacking.whose ORDER BY lacking.whose, lacking.what DESC"""
+SETTING = {"issuer": "billing issuers set", "tenant": "tenants set"}
 
 
 def notes(connection: Connection, month: Month) -> list[str]:
@@ -55,11 +67,23 @@ def notes(connection: Connection, month: Month) -> list[str]:
     return found
 
 
-def nameless_issuers(connection: Connection) -> list[str]:
-    """Return a note for each issuer of drafts that has no legal name yet."""
+class Lacking(NamedTuple):
+    """What drafts have not of those who issue or get them, and how that is put right."""
+
+    said: str
+    remedy: str
+
+
+def lacking(connection: Connection, month: Month | None = None) -> list[Lacking]:
+    """Return which names and addresses the drafts lack, of a month or of all."""
+    values = {"period": None if month is None else month.first}
     return [
-        f"the issuer {name!r} has no legal name, and what is issued never changes: `radmeter billing issuers set`"
-        for (name,) in connection.execute(NAMELESS_ISSUERS)
+        Lacking(
+            f"drafts have no {what} of {_names(names, whose)}",
+            f"`radmeter {SETTING[whose]} NAME --{what.replace(' ', '-')} ..`, `radmeter billing discard {Month(first)}`"
+            " and close again: issued documents never change",
+        )
+        for what, whose, names, first in connection.execute(LACKING.encode(), values)
     ]
 
 

@@ -25,7 +25,7 @@ from radmeter.config import Settings
 if TYPE_CHECKING:
     from radmeter.billing.months import Month
 
-SHORT = ("number", "tenant", "username", "period_start", "currency", "gross", "status")
+SHORT = ("number", "tenant", "username", "period_start", "currency", "gross", "credited", "status")
 SHORT_CREDITS = ("number", "invoice", "tenant", "username", "issued", "currency", "gross", "reason")
 STATUSES = ("draft", "issued", "void")
 

@@ -14,6 +14,7 @@ from radmeter.units import counted
 if TYPE_CHECKING:
     from radmeter.billing.closing import Result
     from radmeter.billing.months import Month
+    from radmeter.billing.overlooked import Lacking
 
 CLOSED_COLUMNS = ("tenant", "username", "currency", "usage_bytes", "net", "tax", "gross", "lines")
 
@@ -92,6 +93,12 @@ def _warn(month: "Month", result: "Result") -> None:
             f"billing close {result.earlier}`, too",
             err=True,
         )
+    _warn_of_lacking(result.lacking)
+
+
+def _warn_of_lacking(lacking: "Sequence[Lacking]") -> None:
+    for what, remedy in lacking:
+        output.say(f"warning: {what}: {remedy}", err=True)
 
 
 @click.command("discard", epilog="Example: radmeter billing discard 2026-10 --tenant acme")
@@ -113,9 +120,8 @@ def discard(settings: Settings, month: "Month", tenants: Sequence[str], yes: boo
     if not closes:
         output.say(f"{month} is not closed: nothing to do")
     else:
-        output.say(
-            f"{month} is open again for {counted(closes, 'recipient')}; {counted(drafts, 'draft')} removed"
-        )
+        # A recipient without a draft was closed, too, and nobody knows of it.
+        output.say(f"{month} is open again; {counted(drafts, 'draft')} removed")
 
 
 @click.command("issue", epilog="Example: radmeter billing issue 2026-10")
@@ -137,8 +143,7 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
         if not found:
             output.say(f"{month} has no drafts: nothing to do")
             return
-        for note in overlooked.nameless_issuers(connection):
-            output.say(f"note: {note}", err=True)
+        _warn_of_lacking(overlooked.lacking(connection, month))
         worth = wording.sums(documents.sums(found))
         confirm(f"Issue {counted(len(found), 'document')} of {worth}? They never change then.", yes)
         issued = issuing.issue(connection, issued_files(settings), [row["id"] for row in found])

@@ -57,4 +57,9 @@ def check(context: Context) -> Findings:
                 note="`radmeter alerts retry --all` sends again what was given up." if dead else "",
             )
         )
-    yield from faults or [tell.green(f"{counted(state['open'], 'alert')} open; mails and rules are in order")]
+    # One that was refused a minute ago may come through yet: green, and said.
+    order = "mails and rules are in order"
+    if waiting and mail_error:
+        trying = f"{counted(waiting, 'mail')} {verb(waiting, 'is', 'are')} tried again"
+        order = f"{trying}, the last try failed: {printable(mail_error)}"
+    yield from faults or [tell.green(f"{counted(state['open'], 'alert')} open; {order}")]

@@ -5,6 +5,7 @@ import os
 from radmeter.billing import content, origin
 from radmeter.billing.due import due
 from radmeter.billing.issued_files import IssuedFiles
+from radmeter.billing.overlooked import lacking
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.units import counted, verb
@@ -23,6 +24,10 @@ def check(context: Context) -> Findings:
                 context.remedy.radmeter(f"billing close {found.to_close}"),
             )
         )
+    faults += [
+        tell.yellow(said, "", note=f"Before they are issued: {remedy}.")
+        for said, remedy in lacking(context.database)
+    ]
     if found.drafts:
         faults.append(
             tell.yellow(
@@ -31,8 +36,8 @@ def check(context: Context) -> Findings:
                 context.remedy.radmeter(f"billing issue {found.drafts_of}"),
             )
         )
-    said = "no month waits to be closed, no draft to be issued" if found.in_use else "no tenant has a rate"
-    yield from faults or [tell.green(said)]
+    well = "no month waits to be closed, no draft to be issued" if found.in_use else "no tenant has a rate"
+    yield from faults or [tell.green(well)]
 
 
 def _directory(context: Context) -> list[Finding]:

@@ -41,9 +41,7 @@ def check(context: Context) -> Findings:
         *_not_computed(context),
     ]
     (waiting,) = context.row("SELECT count(*) FROM radmeter.disconnect_queue WHERE ended_at IS NULL")
-    yield from faults or [
-        tell.green(f"{counted(waiting, 'request')} to routers under way, none failed or late")
-    ]
+    yield from faults or [tell.green(f"{counted(waiting, 'request')} to routers open, none failed or late")]
 
 
 def _failed(context: Context) -> Findings:

@@ -93,7 +93,7 @@ def test_the_arithmetic_is_in_the_language_of_the_document(month: Books, tmp_pat
         "die ersten 10 GB: 10.000.000.000 Oktette / 1.000.000.000 = 10 GB: nichts zu zahlen",
         "ab 1.000 GB: ",
         "Enthaltenes Volumen",
-        f"{6 * LATEST.days} Tage von Routern x 4,99 EUR je Router und Monat / {LATEST.days} Tage = 29,94 EUR",
+        f"{6 * LATEST.days} Router-Tage x 4,99 EUR je Router und Monat / {LATEST.days} Tage = 29,94 EUR",
         "12,5 % von 1.237,00 EUR, dem Netto dessen, was Nutzern für",
         "mindestens 5.000,00 EUR = 5.000,00 EUR; abzüglich der Positionen davor",
         f"{6 * LATEST.days} Router-Tage",

@@ -49,8 +49,15 @@ def test_a_month_to_close_and_drafts_that_wait(books: Books, found: Callable[[],
     )
     assert said(found()) == [
         ("yellow", f"{LATEST} has ended and is not closed", f"radmeter billing close {LATEST}"),
+        ("yellow", "drafts have no legal name of 1 issuer ('default')", ""),
+        ("yellow", "drafts have no address of 1 issuer ('default')", ""),
+        ("yellow", "drafts have no address of 1 tenant ('acme')", ""),
         first,
     ]
+    assert found()[3].note == (
+        f"Before they are issued: `radmeter tenants set NAME --address ..`, `radmeter billing discard {FORMER}` "
+        "and close again: issued documents never change."
+    )
     shown = radmeter(books.dsn, "status", "--sample", "0").output
     assert f"{LATEST} has ended and is not closed; 1 draft waits to be issued. See `radmeter doctor`" in shown
     # There is no journal here, so the exit code is 1.

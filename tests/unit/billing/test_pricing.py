@@ -160,7 +160,7 @@ def test_a_base_fee_is_for_each_router_and_day_of_the_real_month() -> None:
     (line,) = price({"base_fee": "5"}, routers=3)
     assert (line.quantity, line.unit, line.unit_price) == (Decimal(93), "router-day", Decimal(5))
     assert (line.per, str(line.net)) == (31, "15.00")
-    assert line.arithmetic == "93 days of routers x 5.00 EUR per router and month / 31 days = 15.00 EUR"
+    assert line.arithmetic == "93 router-days x 5.00 EUR per router and month / 31 days = 15.00 EUR"
     quantities = Quantities(router_days={day("2026-02-01"): 10})
     (line,) = price_month(
         month("2026-02"),

@@ -31,7 +31,7 @@ SELECT note.id, note.number AS name FROM public.credit_notes AS note
 WHERE note.issued_at >= %(first)s::timestamp AT TIME ZONE 'UTC'
   AND note.issued_at < %(next)s::timestamp AT TIME ZONE 'UTC'
 ORDER BY note.issued_at, note.id"""
-HOW_TO_CLOSE = "`radmeter billing close {period}` makes them"
+HOW_TO_CLOSE = "`radmeter billing close {period}` makes them once it has ended"
 
 Read = Callable[[Connection, Sequence[int]], dict[int, Statement]]
 
