@@ -1,4 +1,4 @@
-"""Several FreeRADIUS behind one port, by the rules of deploy/several: exact, and each router has one of them."""
+"""Several FreeRADIUS behind one port, by the rules of deploy/several: exact, and each router keeps one of them."""
 
 import re
 import shutil
@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.commands import radmeter
 from support.processes import Database, FreeRadius, Shipper, eventually, free_port
 from support.wire import Router
 
@@ -53,13 +54,13 @@ def test_each_routers_packets_come_to_one_of_them_and_all_are_counted(
         assert done.returncode == 0, done.stderr
         tables.append(table)
 
-        routers = [
-            stack.enter_context(Router(("127.0.0.1", port), source=f"127.0.2.{number + 1}"))
-            for number in range(ROUTERS)
-        ]
         for update in range(UPDATES):
-            for number, router in enumerate(routers):
-                assert router.send(packet(number, update))
+            if update == UPDATES // 2:  # as after a reboot
+                assert nft("-f", "-", rules=text).returncode == 0
+            for number in range(ROUTERS):
+                # With a port that the kernel does not remember.
+                with Router(("127.0.0.1", port), source=f"127.0.2.{number + 1}") as router:
+                    assert router.send(packet(number, update))
 
         # Nothing is shipped yet: what each of the two has kept, and of whom.
         seen = [
@@ -81,6 +82,11 @@ def test_each_routers_packets_come_to_one_of_them_and_all_are_counted(
         eventually(database.records, ROUTERS * UPDATES)
         for number in range(ROUTERS):
             assert database.user(f"user {number}") == [(1000 * (UPDATES - 1) + number, 10 * number)]
+
+        # They share a configuration. Each is judged by its own environment.
+        for server in servers:
+            said = radmeter(database.dsn, "doctor", "--only", "freeradius", RADMETER_JOURNAL=str(server.journal)).output
+            assert f"(of process {server.pid}): radmeter takes every Accounting-Request" in said, said
 
 
 def packet(number: int, update: int) -> dict[str, str | int]:

@@ -334,7 +334,11 @@ def _journal(context: Context, server: Server) -> Findings:
     opened = {
         each.journal: each
         for each in journals(ours)
-        if each.is_open and each.raddb and same(each.raddb, server.raddb)
+        if each.is_open
+        and each.raddb
+        and same(each.raddb, server.raddb)
+        # Several radiusd may share a configuration, each with a journal of its own in its environment.
+        and not (each.configured and same(each.configured, each.journal))
     }
     for name, instance in server.instances.items():
         try:
