@@ -85,7 +85,9 @@ def test_each_routers_packets_come_to_one_of_them_and_all_are_counted(
 
         # They share a configuration. Each is judged by its own environment.
         for server in servers:
-            said = radmeter(database.dsn, "doctor", "--only", "freeradius", RADMETER_JOURNAL=str(server.journal)).output
+            said = radmeter(
+                database.dsn, "doctor", "--only", "freeradius", RADMETER_JOURNAL=str(server.journal)
+            ).output
             assert f"(of process {server.pid}): radmeter takes every Accounting-Request" in said, said
 
 
