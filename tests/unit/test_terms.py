@@ -51,7 +51,7 @@ def listed(text: str) -> frozenset[str]:
 # Acronyms and names of programs that are explained nowhere, since every reader knows them, or needs no more than what
 # the sentence says.
 KNOWN = listed(
-    "AO ASCII CSV EUR HAProxy HTML HTTP IP IPv6 ISO JSON MS PDF PgBouncer POST README SQL TAB URL UTC XLSX"
+    "AO ASCII CSV EUR HAProxy HTML HTTP IP IPv4 IPv6 ISO JSON MS PDF PgBouncer POST README SQL TAB URL UTC XLSX"
 )
 # What an operator knows of PostgreSQL's statements, or reads in its manual.
 OF_SQL = listed(
