@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.doctoring import Line, faults, paste
+from support.doctoring import ask as examine
 from support.quota_queue import ask, session, set_coa
 from support.quotas import MB, apply_due, give_plan, use
 from support.servers import Connection
@@ -62,6 +63,13 @@ def test_requests_that_failed_or_that_nobody_sends(
     set_coa(connection, key_file)
     ask(connection)
     assert found() == []
+    # Not "under way": a router without a secret is not asked at all.
+    (green,) = [
+        each
+        for each in examine(database, "--only=requests", RADMETER_COA_KEY_FILE=str(key_file))
+        if each.check == "requests"
+    ]
+    assert green.said == "1 request to routers open, none failed or late"
     connection.execute("UPDATE radmeter.disconnect_queue SET next_try_at = now() - interval '10 minutes'")
     ((level, text),) = said(found())
     assert level == "red"
