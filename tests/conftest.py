@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from radmeter.plugin.config_file import default_file
 
@@ -24,6 +25,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # has GNU readline, pytest's first process sets these variables, and the others inherit them.
 for size in ("COLUMNS", "LINES"):
     os.environ.pop(size, None)
+
+# On a busy machine an example takes as long as it takes: the slow ones are no faults.
+settings.register_profile(
+    "patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
