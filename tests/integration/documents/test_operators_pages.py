@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -123,7 +124,7 @@ def test_connection_strings() -> None:
 
 def test_completion(tmp_path: Path) -> None:
     command = tmp_path / "radmeter"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m radmeter "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m radmeter "$@"\n')
     command.chmod(0o755)
     text = re.sub(r"> \S+/", f"> {tmp_path}/made-", block("operators/output.md", "completion"))
     path = f"{tmp_path}:{os.environ['PATH']}"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -93,7 +94,7 @@ def test_login_roles(server: Server, database: str, connection: Connection, tmp_
         for line in bind.splitlines():
             if line.startswith("psql"):
                 done = subprocess.run(
-                    ["bash", "-c", line.replace("psql", str(server.programs / "psql"))],
+                    ["bash", "-c", line.replace("psql", shlex.quote(str(server.programs / "psql")), 1)],
                     capture_output=True,
                     text=True,
                     check=False,
