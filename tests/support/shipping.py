@@ -20,6 +20,7 @@ from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.record_format import MARK, pack
 from radmeter.plugin.journal.segment_format import pack_trailer
 from radmeter.plugin.journal.writer import JournalWriter
+from support.journals import segments
 
 SHIP_SECONDS = 60.0
 SEGMENT_BYTES = 65536
@@ -177,3 +178,15 @@ class Resumed:
 
     def close(self) -> None:
         os.close(self._lock)
+
+
+def ship_damaged(directory: Path, dsn: str) -> Path:
+    """Ship a journal of two fillings, of which a record and a header are damaged. Return the record's segment."""
+    fill(directory, range(300))
+    ship(directory, dsn)
+    fill(directory, range(300, 700))
+    middle = segments(directory)[2]
+    flip(middle, record_offset(middle, 5) + 60)
+    flip(segments(directory)[3], 30)
+    ship(directory, dsn)
+    return middle

@@ -14,6 +14,23 @@ from support.servers import Connection
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
+def typed(text: str, api: HttpServer, key: str) -> subprocess.CompletedProcess[str]:
+    """Run a block as a reader who has set the address and the key."""
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        env={
+            "PATH": os.environ["PATH"],
+            "RADMETER_HTTP_URL": f"http://127.0.0.1:{api.port}",
+            "RADMETER_HTTP_KEY": key,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 def test_each_request_does_what_the_document_says(
     api: HttpServer, keys: Mapping[str, str], tenants: Connection
 ) -> None:
@@ -27,19 +44,7 @@ def test_each_request_does_what_the_document_says(
     )
     # A top-up that is sent again is the same one.
     again = "\n".join([example, *(part for part in example.split("\n\n") if "payment-4711" in part)])
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", again],
-        env={
-            "PATH": os.environ["PATH"],
-            "RADMETER_HTTP_URL": f"http://127.0.0.1:{api.port}",
-            "RADMETER_HTTP_KEY": keys["noc"],
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = typed(again, api, keys["noc"])
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "problem" not in done.stdout
@@ -71,19 +76,7 @@ def test_the_answers_are_those_of_the_page(
     found = blocks("integrators/index.md", "## A request and its answer")
     assert len(found) == 2
     for name, code, shown in found:
-        done = subprocess.run(
-            ["bash", "-euc", code],
-            env={
-                "PATH": os.environ["PATH"],
-                "RADMETER_HTTP_URL": f"http://127.0.0.1:{api.port}",
-                "RADMETER_HTTP_KEY": keys["reader"],
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = typed(code, api, keys["reader"])
         assert (done.returncode, done.stderr) == (0, "")
         assert shown is not None, name
         assert as_shown(shown, done.stdout), done.stdout

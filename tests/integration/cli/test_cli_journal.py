@@ -27,7 +27,7 @@ from support.logins import as_role, login_role
 from support.processes import eventually
 from support.screens import screen
 from support.servers import Connection
-from support.shipping import counted, fill, flip, once, packet, record_offset, ship
+from support.shipping import counted, fill, flip, once, packet, record_offset, ship, ship_damaged
 
 from radmeter.ingest.ledger import LEDGER, Ledger
 from radmeter.plugin.journal import files
@@ -94,13 +94,7 @@ def copy_of(journal: Path, name: str = "copy") -> Path:
 
 def test_status_of_each_state(database: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    fill(journal, range(300))
-    ship(journal, database)
-    fill(journal, range(300, 700))
-    middle = segments(journal)[2]
-    flip(middle, record_offset(middle, 5) + 60)
-    flip(segments(journal)[3], 30)
-    ship(journal, database)
+    middle = ship_damaged(journal, database)
     fill(journal, range(700, 710))
     found = rows(run(database, journal, "status", "--format", "json"))
     assert [row["first_seq"] for row in found] == sorted(row["first_seq"] for row in found)

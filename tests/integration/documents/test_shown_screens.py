@@ -14,11 +14,10 @@ from support.adopted import make_legacy, put
 from support.commands import Packets, radmeter
 from support.documents import assert_shown, block, changed, commands, run
 from support.endpoint import endpoint
-from support.journals import segments
 from support.json_log import events
 from support.ledger import subscribe
 from support.servers import Connection, Server
-from support.shipping import fill, flip, record_offset, ship
+from support.shipping import fill, ship_damaged
 
 CLOSED = """
 INSERT INTO radacct (acctuniqueid, acctsessionid, username, nasipaddress, acctstarttime, acctupdatetime, acctstoptime)
@@ -147,13 +146,7 @@ def test_all_is_well(database: str) -> None:
 
 def test_journal(database: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    fill(journal, range(300))
-    ship(journal, database)
-    fill(journal, range(300, 700))
-    middle = segments(journal)[2]
-    flip(middle, record_offset(middle, 5) + 60)
-    flip(segments(journal)[3], 30)
-    ship(journal, database)
+    ship_damaged(journal, database)
     environment = {"RADMETER_JOURNAL": str(journal)}
     (status,) = commands(block("operators/recovery.md", "status"))
     done = radmeter(database, *status.words, **environment)
